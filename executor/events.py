@@ -1,0 +1,217 @@
+"""What a run tells the outside: events, numbered and timed, and the log that carries them.
+
+One list of events for Python, the wire and any history. Exactly one of RunFinished, RunFailed
+and RunCancelled ends a run; a task's terminal event comes once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from time import monotonic
+from typing import Any, ClassVar, TypeVar
+
+from executor.stats import Stats, Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """`seq` counts from 0, `at` is in seconds since the run began; the log sets both."""
+
+    type: ClassVar[str]
+    seq: int = -1
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    type: ClassVar[str] = "run_started"
+    run_id: str
+    question: str
+    model: str
+    tools: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStarted(Event):
+    type: ClassVar[str] = "plan_started"
+    plan: int  # counts from 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanText(Event):
+    type: ClassVar[str] = "plan_text"
+    plan: int
+    text: str  # a delta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSealed(Event):
+    type: ClassVar[str] = "task_sealed"
+    task_id: int
+    tool: str
+    args: dict[str, Any]  # references as the text "$3"
+    needs: list[int]
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted(Event):
+    type: ClassVar[str] = "task_started"
+    task_id: int
+    args: dict[str, Any]  # resolved, shortened for show
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFinished(Event):
+    type: ClassVar[str] = "task_finished"
+    task_id: int
+    result: str  # shortened for show
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed(Event):
+    type: ClassVar[str] = "task_failed"
+    task_id: int
+    reason: str  # error, timeout, bad_argument
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSkipped(Event):
+    type: ClassVar[str] = "task_skipped"
+    task_id: int
+    reason: str  # input_failed, plan_incomplete
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCancelled(Event):
+    type: ClassVar[str] = "task_cancelled"
+    task_id: int
+    reason: str  # run_ended
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFinished(Event):
+    type: ClassVar[str] = "plan_finished"
+    plan: int
+    tasks: int
+    ended_by: str  # join, length, limit, error
+    message: str  # what broke it off; empty for a join
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerText(Event):
+    type: ClassVar[str] = "answer_text"
+    text: str  # a delta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replan(Event):
+    type: ClassVar[str] = "replan"
+    plan: int  # the plan that comes next
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    type: ClassVar[str] = "run_finished"
+    answer: str
+    stats: Stats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed(Event):
+    type: ClassVar[str] = "run_failed"
+    reason: str
+    message: str
+    stats: Stats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCancelled(Event):
+    type: ClassVar[str] = "run_cancelled"
+    reason: str
+    message: str
+    stats: Stats
+
+
+E = TypeVar("E", bound=Event)
+
+
+def to_wire(event: Event) -> dict[str, Any]:
+    """The event as a JSON object, `type` first."""
+    return {"type": event.type, **asdict(event)}
+
+
+class EventLog:
+    """The events of one run, in order, for one reader. `emit` never waits."""
+
+    def __init__(self) -> None:
+        self._began = monotonic()
+        self._next_seq = 0
+        self._times = Times()
+        self.stop: Callable[[], object] = lambda: None
+        """Ends the run that writes this log; its last events can still be read."""
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return monotonic() - self._began
+
+    def emit(self, event: E) -> E:
+        """Numbers and times an event and hands it to the reader; returns it so stamped."""
+        stamped = replace(event, seq=self._next_seq, at=self.now())
+        self._next_seq += 1
+        self._times.note(stamped)
+        self._queue.put_nowait(stamped)
+        return stamped
+
+    def stats(self) -> Stats:
+        """The run's statistics, from the times of the events so far and of now."""
+        return self._times.stats(self.now())
+
+    def close(self) -> None:
+        """No more events: the reader's loop ends behind the last one."""
+        self._queue.put_nowait(None)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._queue.get()
+        if event is None:
+            self.close()  # whoever asks again gets the same answer
+            raise StopAsyncIteration
+        return event
+
+
+@asynccontextmanager
+async def told(story: Callable[[EventLog], Awaitable[None]]) -> AsyncIterator[EventLog]:
+    """Runs `story` in a task of its own and yields the log that it writes.
+
+    Leaving the block, at the end or in the middle, ends the story and waits until it has ended.
+    An exception of the story is raised there.
+    """
+    log = EventLog()
+
+    async def tell() -> None:
+        try:
+            await story(log)
+        finally:
+            log.close()
+
+    task = asyncio.create_task(tell())
+    log.stop = task.cancel
+    try:
+        yield log
+    finally:
+        log.stop()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()  # raises what the story raised

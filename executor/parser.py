@@ -1,0 +1,141 @@
+"""Plan text -> sealed tasks, as the text arrives. No I/O, no clock.
+
+Two steps. The scanner looks at each character once and finds the closing parenthesis of a call:
+outside of strings a call holds no other. The reader then takes the whole call apart. So any
+split of a text gives the same tasks, and the work is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from executor.errors import PlanError
+from executor.plan import JOIN, Join, Task
+from executor.reader import Reader
+from executor.tools import ToolBox
+
+_IN_CALL = re.compile(r'["\n)]')
+_IN_STRING = re.compile(r'["\\\n]')
+
+
+class _Place(Enum):
+    CALL = auto()  # from the line's start to the closing parenthesis, outside of strings
+    STRING = auto()
+    ESCAPE = auto()  # right behind a backslash in a string
+    TAIL = auto()  # behind the closing parenthesis
+
+
+class PlanParser:
+    """Feed it a plan in any pieces; it gives each task at its closing parenthesis.
+
+    A fault is raised as `PlanError` once everything sealed before it has been given out: when
+    a `feed` finds both, it returns the tasks, and the next `feed` or `close` raises.
+    """
+
+    def __init__(self, toolbox: ToolBox, first_id: int = 1) -> None:
+        self._toolbox = toolbox
+        self._next_id = first_id
+        self._place = _Place.CALL
+        self._pieces: list[str] = []  # of the line, up to its seal
+        self._line = 1
+        self._column = 1  # of the next character
+        self._joined = False
+        self._fault: PlanError | None = None
+
+    def feed(self, text: str) -> list[Task | Join]:
+        """Takes the next piece of text; returns what it sealed, in order."""
+        self._raise_fault()
+        sealed: list[Task | Join] = []
+        try:
+            self._scan(text, sealed)
+        except PlanError as fault:
+            self._fault = fault
+            if not sealed:
+                raise
+        return sealed
+
+    def close(self) -> list[Task | Join]:
+        """Says that the text has ended. Raises PlanError if the plan has not."""
+        self._raise_fault()
+        if "".join(self._pieces).strip():
+            raise self._error("the plan ends in the middle of a task")
+        if not self._joined:
+            raise self._error(f"the plan ends without {self._next_id}. {JOIN}()")
+        return []
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _error(self, message: str) -> PlanError:
+        return PlanError(message, self._line, self._column)
+
+    def _scan(self, text: str, sealed: list[Task | Join]) -> None:
+        position = 0
+        while position < len(text):
+            if self._place is _Place.TAIL:
+                position = self._skip_tail(text, position)
+            elif self._place is _Place.ESCAPE:
+                self._place = _Place.STRING
+                position = self._keep(text, position, position + 1)
+            else:
+                position = self._scan_call(text, position, sealed)
+
+    def _scan_call(self, text: str, position: int, sealed: list[Task | Join]) -> int:
+        in_string = self._place is _Place.STRING
+        found = (_IN_STRING if in_string else _IN_CALL).search(text, position)
+        if found is None:
+            return self._keep(text, position, len(text))
+        if found.group() == "\n":
+            self._keep(text, position, found.start())
+            return self._break_line(found.end(), in_string)
+        self._keep(text, position, found.end())
+        match found.group():
+            case ")":
+                sealed.append(self._seal())
+            case "\\":
+                self._place = _Place.ESCAPE
+            case _:
+                self._place = _Place.CALL if in_string else _Place.STRING
+        return found.end()
+
+    def _keep(self, text: str, start: int, end: int) -> int:
+        self._pieces.append(text[start:end])
+        self._column += end - start
+        return end
+
+    def _break_line(self, position: int, in_string: bool) -> int:
+        if in_string:
+            raise self._error("a line break inside a string; write it as \\n")
+        if "".join(self._pieces).strip():
+            raise self._error("the line ends before the task's closing parenthesis")
+        self._new_line()
+        return position
+
+    def _skip_tail(self, text: str, position: int) -> int:
+        if text[position] == "\n":
+            self._new_line()
+        elif text[position] in " \t\r":
+            self._column += 1
+        else:
+            raise self._error("more text behind the task's closing parenthesis")
+        return position + 1
+
+    def _new_line(self) -> None:
+        self._place = _Place.CALL
+        self._pieces.clear()
+        self._line += 1
+        self._column = 1
+
+    def _seal(self) -> Task | Join:
+        call = "".join(self._pieces)
+        if self._joined:
+            self._column = 1
+            raise self._error(f"a task behind {JOIN}(), which ends the plan")
+        item = Reader(call, self._line, self._toolbox).item(self._next_id)
+        self._joined = isinstance(item, Join)
+        self._next_id += 1
+        self._place = _Place.TAIL
+        self._pieces.clear()
+        return item

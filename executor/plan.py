@@ -1,0 +1,160 @@
+"""The nouns of a plan, and their way back to text. No I/O, no parsing.
+
+The plan language is a line per task, `<id>. <tool>(<arguments>)`, and `<id>. join()` at the end.
+The idea of numbered calls with `$id` references is from *An LLM Compiler for Parallel Function
+Calling* (arXiv 2312.04511), section 3.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from executor.tools import ToolBox
+
+JOIN = "join"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The result of an earlier task, or, with a path of keys and indexes, a part of it."""
+
+    task_id: int
+    path: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"${self._inner()}"
+
+    def in_text(self, *, before: str = "") -> str:
+        """As it stands inside a string, in front of the text `before`."""
+        needs_braces = bool(self.path) or before[:1].isdigit()
+        return f"${{{self._inner()}}}" if needs_braces else str(self)
+
+    def _inner(self) -> str:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
+        return f"{self.task_id}{''.join(steps)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A string with references in it: text and `Ref` in turn, no two texts side by side."""
+
+    parts: tuple[str | Ref, ...]
+
+    def __str__(self) -> str:
+        following = (*self.parts[1:], "")
+        pairs = zip(self.parts, following, strict=True)
+        return "".join(
+            part
+            if isinstance(part, str)
+            else part.in_text(before=after if isinstance(after, str) else "")
+            for part, after in pairs
+        )
+
+
+# A JSON value in which a Ref or a Template may stand for any value.
+Value = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One line of a plan. `args` holds the arguments by the parameters' names."""
+
+    id: int
+    tool_name: str
+    args: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> tuple[int, ...]:
+        """The ids of the tasks whose results this one uses, rising, each once."""
+        return tuple(sorted({ref.task_id for ref in references(list(self.args.values()))}))
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The last line of a plan: all tasks are named, the joiner takes over."""
+
+    id: int
+
+
+def references(value: Value) -> Iterator[Ref]:
+    """Every reference in a value, in the order of the text."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, Template):
+        yield from (part for part in value.parts if isinstance(part, Ref))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from references(item)
+
+
+def render(item: Task | Join, toolbox: ToolBox) -> str:
+    """The line that the parser reads back as `item`, in the grammar's own spelling.
+
+    A tool's only required parameter stands without a name; the others follow as `name=value`,
+    required ones first, each group in the signature's order.
+    """
+    if isinstance(item, Join):
+        return f"{item.id}. {JOIN}()"
+    tool = toolbox[item.tool_name]
+    ordered = [name for name in (*tool.required, *tool.optional) if name in item.args]
+    arguments = (
+        render_value(item.args[name])
+        if tool.required == (name,)
+        else f"{name}={render_value(item.args[name])}"
+        for name in ordered
+    )
+    return f"{item.id}. {item.tool_name}({', '.join(arguments)})"
+
+
+def render_value(value: Value) -> str:
+    """A value as it stands in a plan; a dollar sign in a string is doubled."""
+    match value:
+        case Ref():
+            return str(value)
+        case Template(parts=parts):
+            following = (*parts[1:], "")
+            return f'"{"".join(map(_render_part, parts, following))}"'
+        case str():
+            return f'"{_escape(value)}"'
+        case Mapping():
+            return (
+                "{" + ", ".join(f"{_quote(k)}: {render_value(v)}" for k, v in value.items()) + "}"
+            )
+        case Sequence():
+            return "[" + ", ".join(map(render_value, value)) + "]"
+        case _:
+            return json.dumps(value)
+
+
+def _render_part(part: str | Ref, following: str | Ref) -> str:
+    if isinstance(part, str):
+        return _escape(part)
+    return part.in_text(before=following if isinstance(following, str) else "")
+
+
+def as_json(value: Value) -> Any:
+    """A value as plain JSON for show: references as text, `"$3"`."""
+    match value:
+        case Ref() | Template():
+            return str(value)
+        case Mapping():
+            return {key: as_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [as_json(item) for item in value]
+        case _:
+            return value
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _escape(text: str) -> str:
+    return _quote(text)[1:-1].replace("$", "$$")

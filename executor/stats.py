@@ -1,0 +1,119 @@
+"""Overlap arithmetic: what a run's times say of how well tools ran beside the planner.
+
+    start(k) = max(sealed(k), finish of each input of k);   finish(k) = start(k) + duration(k)
+    ideal    = max(end of plan, max finish) + duration of the join
+
+summed over the plans of a run. A join begins when its plan is written and its tasks have ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from executor.events import Event
+
+_TERMINAL = frozenset({"task_finished", "task_failed", "task_skipped", "task_cancelled"})
+_PLAN_IS_OVER = frozenset({"replan", "run_finished", "run_failed", "run_cancelled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """All in seconds; `efficiency` is ideal / actual.
+
+    `tools_seconds` is summed over the calls, and so is `overlap_seconds`, the part of it during
+    which the plan was being written.
+    """
+
+    seconds: float
+    time_to_first_task: float | None
+    plan_seconds: float
+    tools_seconds: float
+    overlap_seconds: float
+    ideal_seconds: float
+    efficiency: float
+
+
+@dataclass(slots=True)
+class TaskTimes:
+    sealed: float
+    needs: tuple[int, ...]
+    started: float | None = None
+    finished: float | None = None
+
+
+@dataclass(slots=True)
+class PlanTimes:
+    began: float
+    ended: float | None = None  # the planner's last token
+    closed: float | None = None  # the join's end
+    tasks: dict[int, TaskTimes] = field(default_factory=dict)
+
+
+class Times:
+    """When things happened in a run; `note` each event, then ask for `stats`."""
+
+    def __init__(self) -> None:
+        self._plans: list[PlanTimes] = []
+
+    def note(self, event: Event) -> None:
+        if event.type == "plan_started":
+            self._plans.append(PlanTimes(event.at))
+        elif self._plans:
+            self._note_in(self._plans[-1], event)
+
+    def _note_in(self, plan: PlanTimes, event: Event) -> None:
+        if event.type == "plan_finished":
+            plan.ended = event.at
+        elif event.type in _PLAN_IS_OVER:
+            plan.closed = event.at
+        elif event.type == "task_sealed":
+            plan.tasks[event.task_id] = TaskTimes(event.at, tuple(event.needs))  # type: ignore[attr-defined]
+        elif event.type == "task_started":
+            plan.tasks[event.task_id].started = event.at  # type: ignore[attr-defined]
+        elif event.type in _TERMINAL:
+            plan.tasks[event.task_id].finished = event.at  # type: ignore[attr-defined]
+
+    def stats(self, now: float) -> Stats:
+        """The statistics as of `now`, in seconds since the run began."""
+        calls = [(plan, *call) for plan in self._plans for call in _calls(plan, now)]
+        ideal = sum(map(_ideal_seconds, self._plans, self._starts(), [now] * len(self._plans)))
+        return Stats(
+            seconds=now,
+            time_to_first_task=min((started for _, started, _ in calls), default=None),
+            plan_seconds=sum(_or(plan.ended, now) - plan.began for plan in self._plans),
+            tools_seconds=sum(finished - started for _, started, finished in calls),
+            overlap_seconds=sum(
+                max(0.0, min(finished, _or(plan.ended, now)) - started)
+                for plan, started, finished in calls
+            ),
+            ideal_seconds=ideal,
+            efficiency=min(1.0, ideal / now) if now > 0 and self._plans else 1.0,
+        )
+
+    def _starts(self) -> list[float]:
+        """Each plan's part of the run begins where the one before it was closed."""
+        return [0.0, *(_or(plan.closed, 0.0) for plan in self._plans[:-1])]
+
+
+def _or(time: float | None, otherwise: float) -> float:
+    return otherwise if time is None else time
+
+
+def _calls(plan: PlanTimes, now: float) -> list[tuple[float, float]]:
+    """Start and finish of each call that was made."""
+    started = [task for task in plan.tasks.values() if task.started is not None]
+    return [(_or(task.started, now), _or(task.finished, now)) for task in started]
+
+
+def _ideal_seconds(plan: PlanTimes, start: float, now: float) -> float:
+    ended = _or(plan.ended, now)
+    finish: dict[int, float] = {}
+    for task_id, task in plan.tasks.items():  # inputs come before those that use them
+        if task.started is not None:
+            ready = max([task.sealed, *(finish[need] for need in task.needs if need in finish)])
+            finish[task_id] = ready + _or(task.finished, now) - task.started
+    settled = max([ended, *(_or(task.finished, now) for task in plan.tasks.values())])
+    join_seconds = max(0.0, _or(plan.closed, now) - settled)
+    return max([ended, *finish.values()]) + join_seconds - start

@@ -1,0 +1,1 @@
+"""What the model reads and what it may write: prompts, worked examples, grammars."""

@@ -1,0 +1,78 @@
+"""Worked examples: a question, its plan, the results, the answer. Read from YAML, checked here."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+import yaml
+
+from executor.errors import PlanError, UsageError
+from executor.parser import PlanParser
+from executor.plan import Task
+from executor.tools import ToolBox
+
+
+class Example(pydantic.BaseModel):
+    """`results` holds what each task gave, by its id, as text."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", coerce_numbers_to_str=True, frozen=True)
+
+    question: Annotated[str, pydantic.Field(min_length=1)]
+    plan: Annotated[str, pydantic.AfterValidator(str.strip)]
+    results: dict[int, str]
+    answer: Annotated[str, pydantic.Field(min_length=1)]
+
+
+_Examples = pydantic.TypeAdapter(list[Example])
+
+
+def load_examples(path: Path, toolbox: ToolBox) -> list[Example]:
+    """The examples of a user's file. Raises UsageError if one could not be run with the toolbox."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"can't read the examples {path}: {error.strerror}") from None
+    examples = _parse(text, str(path))
+    for number, example in enumerate(examples, 1):
+        _check(example, toolbox, f"{path}, example {number}")
+    return examples
+
+
+def bundled_examples(toolbox: ToolBox) -> list[Example]:
+    """The examples that come with the bundled tools, as far as the toolbox holds those."""
+    text = resources.files(__package__).joinpath("examples.yaml").read_text(encoding="utf-8")
+    return [example for example in _parse(text, "examples.yaml") if _runs_with(example, toolbox)]
+
+
+def _parse(text: str, where: str) -> list[Example]:
+    try:
+        return _Examples.validate_python(yaml.safe_load(text) or [])
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise UsageError(f"{where}: {place}: {first['msg']}") from None
+
+
+def _check(example: Example, toolbox: ToolBox, where: str) -> None:
+    parser = PlanParser(toolbox)
+    try:
+        items = parser.feed(example.plan)
+        parser.close()
+    except PlanError as error:
+        raise UsageError(f"{where}: its plan: {error}") from None
+    tasks = {item.id for item in items if isinstance(item, Task)}
+    if tasks != example.results.keys():
+        raise UsageError(f"{where}: it needs one result for each of the tasks {sorted(tasks)}")
+
+
+def _runs_with(example: Example, toolbox: ToolBox) -> bool:
+    try:
+        _check(example, toolbox, "")
+    except UsageError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""Question, toolbox and results -> chat messages.
+
+The transcript of a run only ever grows, and what is the same for every run of a toolbox stands
+first, so that the engine's prefix cache serves each later call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import resources
+from string import Template
+
+from executor.tools import Schema, Tool, ToolBox
+from planner_prompts.examples import Example
+from planner_prompts.grammar import ANSWER
+from planner_prompts.messages import Message, Role
+
+
+def opening(toolbox: ToolBox, examples: Sequence[Example], question: str) -> list[Message]:
+    """The transcript up to where the plan begins."""
+    tools = "\n".join(describe(tool) for tool in toolbox) or "(none)"
+    messages = [_message("system", _text("planner").substitute(tools=tools))]
+    for example in examples:
+        results = [result_line(id, result) for id, result in example.results.items()]
+        messages += [
+            _message("user", example.question),
+            _message("assistant", example.plan),
+            results_message(results),
+            _message("assistant", ANSWER + example.answer),
+        ]
+    return [*messages, _message("user", question)]
+
+
+def plan_message(plan: str) -> Message:
+    """What the model has planned, as its own turn."""
+    return _message("assistant", plan)
+
+
+def result_line(task_id: int, result: str) -> str:
+    """A result as the joiner reads it."""
+    return f"${task_id} = {result}"
+
+
+def results_message(results: Iterable[str]) -> Message:
+    """The results, a line each."""
+    return _message("user", _text("results").substitute(results="\n".join(results) or "(none)"))
+
+
+def replan_messages(ending: str, first_id: int) -> list[Message]:
+    """The joiner's own word that it wants another plan, and the request for it."""
+    request = _text("replan").substitute(first_id=first_id)
+    return [_message("assistant", ending), _message("user", request)]
+
+
+def describe(tool: Tool) -> str:
+    """A tool as the planner reads it: its signature and the first paragraph of its description."""
+    parameters = ", ".join(_parameter(tool, name) for name in (*tool.required, *tool.optional))
+    purpose = " ".join(tool.description.split("\n\n")[0].split())
+    return f"- {tool.name}({parameters}): {purpose}".rstrip(": ")
+
+
+def _parameter(tool: Tool, name: str) -> str:
+    schema = tool.properties[name]
+    default = f" = {json.dumps(schema['default'])}" if "default" in schema else ""
+    optional = "" if name in tool.required or default else "?"
+    return f"{name}{optional}: {_type(schema)}{default}"
+
+
+def _type(schema: Schema) -> str:
+    if "enum" in schema or "const" in schema:
+        choices = schema["enum"] if "enum" in schema else [schema["const"]]
+        return " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+    if "anyOf" in schema:
+        return " | ".join(_type(choice) for choice in schema["anyOf"])
+    if schema["type"] == "array":
+        return f"[{_type(schema['items'])}]"
+    return str(schema["type"])
+
+
+@cache
+def _text(name: str) -> Template:
+    file = resources.files(__package__).joinpath(f"{name}.txt")
+    return Template(file.read_text(encoding="utf-8").rstrip("\n"))
+
+
+def _message(role: Role, content: str) -> Message:
+    return Message(role=role, content=content)

@@ -1,0 +1,1 @@
+"""A run from question to answer: engine, model client, planner, joiner, command line."""

@@ -1,0 +1,154 @@
+"""The command line: ask, serve, stop. Exit codes: 0 answered, 1 failed, 2 usage, 130 cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from executor.builtin import TOOLBOX
+from executor.errors import HeadstartError, UsageError
+from executor.events import RunCancelled, RunFinished
+from executor.tools import ToolBox
+from planner_prompts.examples import Example, bundled_examples, load_examples
+from serving import engine as engines
+from serving import models, startup, vllm_command
+from serving.compiler import answer
+from serving.model import Model
+from serving.settings import Settings
+from serving.terminal import view_for
+from serving.toolfile import load_tools
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ANSWERED, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
+
+ToolsOption = Annotated[str, typer.Option("--tools", help="A .py file or module with your tools.")]
+ExamplesOption = Annotated[
+    str, typer.Option("--examples", help="A YAML file with worked examples for your tools.")
+]
+
+
+def main() -> None:
+    """Runs the command line; a mistake is one line, not a traceback."""
+    try:
+        app()
+    except UsageError as error:
+        _complain(error)
+        sys.exit(USAGE)
+    except HeadstartError as error:
+        _complain(error)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        errors.print("cancelled")
+        sys.exit(CANCELLED)
+
+
+def _complain(error: HeadstartError) -> None:
+    errors.print(f"headstart: {error}", markup=False)
+
+
+@app.command()
+def ask(
+    question: str,
+    json_lines: Annotated[bool, typer.Option("--json", help="One event a line, as JSON.")] = False,
+    tools: ToolsOption = "",
+    examples: ExamplesOption = "",
+) -> None:
+    """Asks a question and shows the run: plan, tools, answer, timeline."""
+    if not question.strip():
+        raise UsageError("the question is empty; write one")
+    settings = Settings.from_env()
+    toolbox, worked = _toolbox(tools, examples)
+    sys.exit(asyncio.run(_ask(question, toolbox, worked, settings, json_lines)))
+
+
+@app.command()
+def serve(
+    vllm_flags: Annotated[
+        list[str] | None, typer.Argument(help="Behind --: flags passed on to vLLM.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the command only.")] = False,
+    port: Annotated[int, typer.Option("--port", help="0: any free one.")] = 0,
+    tools: ToolsOption = "",
+    examples: ExamplesOption = "",
+) -> None:
+    """Runs the engine in the foreground, warm for the tools, until Ctrl-C."""
+    settings = Settings.from_env()
+    toolbox, worked = _toolbox(tools, examples)
+    flags = vllm_flags or []
+    if dry_run:
+        weights = models.Weights(settings.model or "MODEL", Path(settings.model or "MODEL"))
+        gpu = vllm_command.has_gpu()
+        print(shlex.join(vllm_command.command(weights, port, gpu=gpu, extra=flags)))
+        return
+    asyncio.run(_serve(settings, toolbox, worked, port, flags))
+
+
+@app.command()
+def stop() -> None:
+    """Ends the engine that earlier questions left running."""
+    engine = engines.EngineRoom(Settings.from_env().cache_dir).stop()
+    print("no engine is running" if engine is None else f"ended the engine (pid {engine.pid})")
+
+
+def _toolbox(tools: str, examples: str) -> tuple[ToolBox, list[Example]]:
+    """The bundled tools and the user's, with the worked examples for them."""
+    toolbox = ToolBox([*TOOLBOX, *load_tools(tools)]) if tools else TOOLBOX
+    own = load_examples(Path(examples), toolbox) if examples else []
+    return toolbox, bundled_examples(toolbox) + own
+
+
+async def _ask(
+    question: str, toolbox: ToolBox, examples: list[Example], settings: Settings, json_lines: bool
+) -> int:
+    async with _model(settings, toolbox, examples) as model:
+        run = answer(question, toolbox=toolbox, model=model, settings=settings, examples=examples)
+        async with run as events:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, events.stop)
+            with view_for(json_lines=json_lines) as view:
+                async for event in events:
+                    view.show(event)
+    return {RunFinished.type: ANSWERED, RunCancelled.type: CANCELLED}.get(event.type, FAILED)
+
+
+@asynccontextmanager
+async def _model(
+    settings: Settings, toolbox: ToolBox, examples: list[Example]
+) -> AsyncIterator[Model]:
+    with errors.status("looking for the engine") as status:
+        entered = AsyncExitStack()
+        model = await entered.enter_async_context(
+            startup.model(settings, toolbox, examples, status.update)
+        )
+    async with entered:
+        yield model
+
+
+async def _serve(
+    settings: Settings, toolbox: ToolBox, examples: list[Example], port: int, flags: list[str]
+) -> None:
+    async def run() -> None:
+        status = errors.status("starting")
+        status.start()
+        starting = startup.own_engine(settings, toolbox, examples, status.update, port, flags)
+        async with starting as engine:
+            status.stop()
+            print(f"{engine.model} answers at {engine.url}; log: {engine.log}; Ctrl-C ends it")
+            await startup.until_dead(engine)
+
+    serving = asyncio.ensure_future(run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    with suppress(asyncio.CancelledError):
+        await serving
+    print("ended the engine")

@@ -1,0 +1,160 @@
+"""A run, from question to answer: plan, run, join, and plan again at most N times.
+
+The name is from *An LLM Compiler for Parallel Function Calling* (arXiv 2312.04511).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+
+from executor.errors import EngineError, PlanError, RunError, UsageError
+from executor.events import EventLog, Replan, RunCancelled, RunFailed, RunFinished, RunStarted, told
+from executor.executor import Execution
+from executor.fetching import Outcome, State
+from executor.tools import ToolBox
+from executor.values import shorten, text_of
+from planner_prompts import render
+from planner_prompts.examples import Example, bundled_examples
+from planner_prompts.grammar import join_regex, plan_regex
+from serving.joiner import Ending, join
+from serving.model import Model, Sampling, fits
+from serving.planner import Planner
+from serving.settings import Settings
+
+RESULT_CHARS = (2000, 500, 120)  # of one result in the prompt: the most, and if that is too much
+
+
+def answer(
+    question: str,
+    *,
+    toolbox: ToolBox,
+    model: Model,
+    settings: Settings,
+    examples: Sequence[Example] | None = None,
+) -> AbstractAsyncContextManager[EventLog]:
+    """`async with answer(...) as events`: one run's events, as they happen.
+
+    `examples` are worked examples for the toolbox; by default the bundled ones that fit it.
+    Leaving the block early cancels the run: the engine stops writing and no task is left. What
+    goes wrong in a run is its last event; an exception at the end of the block is a bug.
+    """
+    if not question.strip():
+        raise UsageError("the question is empty; write one")
+    if examples is None:
+        examples = bundled_examples(toolbox)
+    return told(Run(question, toolbox, model, settings, examples).tell)
+
+
+class Run:
+    """One question on its way to the answer."""
+
+    def __init__(
+        self,
+        question: str,
+        toolbox: ToolBox,
+        model: Model,
+        settings: Settings,
+        examples: Sequence[Example],
+    ) -> None:
+        self._question = question
+        self._toolbox = toolbox
+        self._model = model
+        self._settings = settings
+        self._transcript = render.opening(toolbox, examples, question)
+
+    async def tell(self, log: EventLog) -> None:
+        """The whole run, within its deadline; the log gets exactly one last word."""
+        tools = [tool.name for tool in self._toolbox]
+        log.emit(
+            RunStarted(
+                run_id=secrets.token_hex(8),
+                question=self._question,
+                model=self._model.name,
+                tools=tools,
+            )
+        )
+        limit = asyncio.timeout(self._settings.deadline)
+        try:
+            async with limit:
+                text = await self._rounds(log)
+        except asyncio.CancelledError:
+            message = "the run was closed before its answer"
+            log.emit(RunCancelled(reason="closed", message=message, stats=log.stats()))
+            raise
+        except (EngineError, RunError) as error:
+            reason = error.reason if isinstance(error, RunError) else "engine"
+            log.emit(RunFailed(reason=reason, message=str(error), stats=log.stats()))
+        except Exception as error:
+            if limit.expired() and isinstance(error, TimeoutError):
+                message = f"no answer within the deadline of {self._settings.deadline:g} s"
+                log.emit(RunFailed(reason="deadline", message=message, stats=log.stats()))
+                return
+            log.emit(RunFailed(reason="internal", message=repr(error), stats=log.stats()))
+            raise
+        else:
+            log.emit(RunFinished(answer=text, stats=log.stats()))
+
+    async def _rounds(self, log: EventLog) -> str:
+        execution = Execution(self._toolbox, self._settings.max_running, log)
+        first_id = 1
+        for number in range(1, self._settings.max_plans + 1):
+            planner = Planner(self._model, self._toolbox, number=number, first_id=first_id)
+            sampling = await self._plan_sampling(first_id)
+            with suppress(PlanError):  # told by plan_finished; what is sealed goes on to the joiner
+                async with aclosing(planner.tasks(self._transcript, sampling, log)) as tasks:
+                    await execution.perform(tasks)
+            self._transcript.append(render.plan_message(planner.text))
+
+            outcomes = {id: execution.outcomes[id] for id in range(first_id, planner.next_id)}
+            may_replan = number < self._settings.max_plans
+            ending = await self._join(outcomes, may_replan=may_replan, log=log)
+            if ending.answer is not None:
+                return ending.answer
+            log.emit(Replan(plan=number + 1, reason=ending.reason))
+            first_id = planner.next_id
+            self._transcript += render.replan_messages(ending.text, first_id)
+        raise AssertionError("the last round offers no replan")
+
+    async def _plan_sampling(self, first_id: int) -> Sampling:
+        most = self._settings.plan_tokens
+        if not await fits(self._model, self._transcript, most):
+            count = await self._model.count_tokens(self._transcript)
+            raise RunError(
+                "question_too_long",
+                f"the prompt has {count} tokens and the plan may take {most}, but "
+                f"{self._model.name} holds {self._model.context_tokens}; shorten the question",
+            )
+        regex = plan_regex(self._toolbox, first_id, self._settings.max_tasks)
+        return Sampling(most, regex, self._settings.temperature)
+
+    async def _join(
+        self, outcomes: Mapping[int, Outcome], *, may_replan: bool, log: EventLog
+    ) -> Ending:
+        most = self._settings.answer_tokens
+        for limit in RESULT_CHARS:
+            lines = list(_results(outcomes, limit))
+            message = render.results_message(lines)
+            if await fits(self._model, [*self._transcript, message], most):
+                break
+        else:
+            raise RunError(
+                "results_too_long",
+                f"the results of {len(outcomes)} tasks don't fit into the "
+                f"{self._model.context_tokens} tokens of {self._model.name}; ask for less at once",
+            )
+        self._transcript.append(message)
+        sampling = Sampling(most, join_regex(replan=may_replan), self._settings.temperature)
+        return await join(self._model, self._transcript, sampling, log)
+
+
+def _results(outcomes: Mapping[int, Outcome], limit: int) -> Iterator[str]:
+    """Each task's result, or why it has none, as the joiner reads it."""
+    for task_id, outcome in outcomes.items():
+        if outcome.state is State.DONE:
+            result = text_of(outcome.value)
+        else:
+            result = f"{outcome.state}: {outcome.message}"
+        yield render.result_line(task_id, shorten(result, limit))

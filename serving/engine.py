@@ -1,0 +1,235 @@
+"""Starts, finds, watches and stops our vLLM server.
+
+The engine is a process group of its own that outlives who started it, so that the next question
+finds it warm. A state file says where it is; whoever finds the file's process dead cleans it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from executor.errors import EngineError, UsageError
+from serving import models
+from serving.engine_log import cause, stage
+from serving.model import VllmModel
+from serving.settings import Settings
+from serving.vllm_command import HOST, command, environment, has_gpu
+
+STOP_SECONDS = 15.0  # from the request to end until the engine is killed
+POLL_SECONDS = 0.2
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A running engine, as the state file describes it. `started` is the process's start time."""
+
+    pid: int
+    started: float
+    url: str
+    key: str
+    model: str
+    log: str
+    warm: tuple[str, ...] = ()  # digests of the grammars that it has compiled
+    proved: bool = False  # it obeys grammars
+
+    def alive(self) -> bool:
+        """Whether that very process runs, not another one that got its number."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def post_mortem(self) -> str:
+        """What to add to an error: why the engine is dead, from its log; empty if it lives."""
+        return "" if self.alive() else "; the engine died" + cause(Path(self.log))
+
+    def connect(self) -> AbstractAsyncContextManager[VllmModel]:
+        return VllmModel.connect(self.url, self.key, post_mortem=self.post_mortem)
+
+
+class EngineRoom:
+    """The directory in which one user's engine keeps its state file, its lock and its log."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self._directory = cache_dir / "engine"
+        self._state = self._directory / "state.json"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UsageError(
+                f"can't make {self._directory}: {error.strerror}; set HEADSTART_CACHE"
+            ) from None
+
+    def find(self) -> Engine | None:
+        """The engine that runs, if one does; forgets one that has died."""
+        engine = self._read()
+        if engine is not None and not engine.alive():
+            end(engine)  # its leader is dead; a worker may not be
+            self.forget(engine)
+            return None
+        return engine
+
+    def _read(self) -> Engine | None:
+        try:
+            engine = Engine(**json.loads(self._state.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return replace(engine, warm=tuple(engine.warm))
+
+    def remember(self, engine: Engine) -> None:
+        """Writes the state file, readable by its owner only, in one step."""
+        partial = self._state.with_suffix(f".{os.getpid()}")
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(engine), file)
+        partial.replace(self._state)
+
+    def forget(self, engine: Engine) -> None:
+        """Removes the state file if it still speaks of this engine."""
+        known = self._read()
+        if known is not None and known.pid == engine.pid:
+            self._state.unlink(missing_ok=True)
+
+    def launch(
+        self, weights: models.Weights, port: int, *, gpu: bool, extra: Sequence[str]
+    ) -> Engine:
+        """Starts the engine's process and returns at once; it answers later."""
+        log = self._directory / "engine.log"
+        key = secrets.token_urlsafe(24)
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                command(weights, port, gpu=gpu, extra=extra),
+                env=environment(key),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started = psutil.Process(process.pid).create_time()
+        engine = Engine(process.pid, started, f"http://{HOST}:{port}", key, weights.name, str(log))
+        self.remember(engine)
+        return engine
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held while looking for the engine and starting it, so that two starts end with one."""
+        with (self._directory / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def stop(self) -> Engine | None:
+        """Ends the engine and all its processes; returns what it was, None if there was none."""
+        with self.lock():
+            engine = self.find()
+            if engine is not None:
+                end(engine)
+                self.forget(engine)
+            return engine
+
+
+def find_or_launch(
+    settings: Settings, progress: Progress, port: int = 0, extra: Sequence[str] = ()
+) -> tuple[Engine, bool]:
+    """The running engine, or a new one that is still loading; and whether it is new.
+
+    `port` 0 takes a free one; `extra` are further vLLM flags for a new engine.
+    """
+    gpu = has_gpu()
+    name = settings.model or models.default_model(gpu=gpu)
+    room = EngineRoom(settings.cache_dir)
+    progress(f"preparing the model {name}")
+    weights = models.resolve(name, settings.cache_dir)
+    with room.lock():
+        engine = room.find()
+        if engine is None:
+            check_port(port)
+            return room.launch(weights, port or free_port(), gpu=gpu, extra=extra), True
+    if engine.model != weights.name:
+        raise UsageError(
+            f"an engine with the model {engine.model} is running and {weights.name} is asked for; "
+            "end it with ./scripts/stop.sh"
+        )
+    return engine, False
+
+
+async def wait_until_healthy(engine: Engine, seconds: float, progress: Progress) -> None:
+    """Returns when the engine answers. Raises EngineError if it dies, or takes longer."""
+    log = Path(engine.log)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with aiohttp.ClientSession() as session:
+        while not await _is_healthy(session, engine):
+            waited = loop.time() - began
+            if not engine.alive():
+                raise EngineError("the engine died while it was loading" + cause(log))
+            if waited > seconds:
+                raise EngineError(f"the engine did not answer within {seconds:g} s" + cause(log))
+            progress(f"{stage(log)} ({waited:.0f} s)")
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _is_healthy(session: aiohttp.ClientSession, engine: Engine) -> bool:
+    try:
+        async with session.get(f"{engine.url}/health") as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+def end(engine: Engine) -> None:
+    """Ends the engine's process group: asks first, then kills what is left."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        members = _group(engine.pid)
+        if not members:
+            return
+        os.killpg(engine.pid, number)
+        psutil.wait_procs(members, timeout=STOP_SECONDS)
+
+
+def _group(leader: int) -> list[psutil.Process]:
+    """The processes of the group that `leader` leads or led."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_port(port: int) -> None:
+    """Raises UsageError if somebody else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} can't be used: {error.strerror}; choose another with --port, or "
+                "leave it out for a free one"
+            ) from None

@@ -1,0 +1,53 @@
+"""Results -> a streamed answer, or the wish for another plan with its reason.
+
+The joiner is section 3.3's of *An LLM Compiler for Parallel Function Calling* (arXiv 2312.04511);
+here the choice between its two endings is held by a grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor.errors import RunError
+from executor.events import AnswerText, EventLog
+from planner_prompts.grammar import ANSWER, REPLAN
+from planner_prompts.messages import Message
+from serving.model import Model, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the joiner wrote: an answer, or the reason for another plan."""
+
+    text: str
+
+    @property
+    def answer(self) -> str | None:
+        return self.text.removeprefix(ANSWER).strip() if self.text.startswith(ANSWER) else None
+
+    @property
+    def reason(self) -> str:
+        return self.text.removeprefix(REPLAN).strip()
+
+
+async def join(
+    model: Model, messages: Sequence[Message], sampling: Sampling, log: EventLog
+) -> Ending:
+    """Lets the model end a round; an answer is told to the log as it is written."""
+    text = ""
+    async with model.stream(messages, sampling) as deltas:
+        async for delta in deltas:
+            told = max(len(text), len(ANSWER))
+            text += delta.text
+            if text.startswith(ANSWER) and len(text) > told:
+                log.emit(AnswerText(text=text[told:]))
+            if delta.finish_reason == "length" and text.startswith(ANSWER):
+                note = f" [cut off after {sampling.max_tokens} tokens]"
+                log.emit(AnswerText(text=note))
+                text += note
+    if not text.startswith((ANSWER, REPLAN)):
+        raise RunError(
+            "no_ending", f"the model ended the run with neither answer nor replan: {text!r}"
+        )
+    return Ending(text)

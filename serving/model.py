@@ -1,0 +1,194 @@
+"""The model as the rest of the code sees it, and our client of a vLLM server.
+
+Outlines' own vLLM client drops the finish reason from a stream, and with it the difference
+between a plan that has ended and one that ran out of tokens; so the stream is read here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+
+from executor.errors import EngineError, UsageError
+from planner_prompts.messages import Message
+
+CONNECT_SECONDS = 5.0
+SHORT_REPLY_SECONDS = 30.0  # for requests that generate nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of generated text. `finish_reason` stands in the last one: stop or length."""
+
+    text: str
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to write: at most `max_tokens`, only what `regex` matches as a whole."""
+
+    max_tokens: int
+    regex: str | None = None
+    temperature: float = 0.0
+
+
+class Model(Protocol):
+    """A chat model. `context_tokens` is what prompt and reply may take together."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context_tokens(self) -> int: ...
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """How many tokens the prompt has."""
+
+    def stream(
+        self, messages: Sequence[Message], sampling: Sampling
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
+        """The reply as it is written. Leaving the block ends the generation."""
+
+
+class VllmModel:
+    """Talks to one vLLM server. Use it as `async with VllmModel.connect(url, key) as model`."""
+
+    def __init__(self, server: _Server, name: str, context_tokens: int) -> None:
+        self._server = server
+        self._name = name
+        self._context_tokens = context_tokens
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, url: str, key: str = "", name: str = "", post_mortem: Callable[[], str] = lambda: ""
+    ) -> AsyncIterator[VllmModel]:
+        """Asks the server at `url` what it serves; `name` chooses if that is more than one model.
+
+        Raises EngineError if nobody answers, the key is wrong, or the model is not there.
+        `post_mortem` tells what to add to an error, if the one who started the server knows.
+        """
+        base = url.rstrip("/").removesuffix("/v1") + "/"
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            session = aiohttp.ClientSession(base, headers=headers)
+        except ValueError:
+            raise UsageError(f"{url!r} is no URL; it looks like http://host:port") from None
+        async with session:
+            server = _Server(session, base, post_mortem)
+            async with server.request("GET", "v1/models") as response:
+                served = {model["id"]: model for model in (await response.json())["data"]}
+            chosen = name or next(iter(served), "")
+            if chosen not in served:
+                raise EngineError(f"the engine at {base} serves {', '.join(served)}, not {name!r}")
+            yield cls(server, chosen, served[chosen]["max_model_len"])
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def context_tokens(self) -> int:
+        return self._context_tokens
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        body = {"model": self._name, "messages": list(messages)}
+        async with self._server.request("POST", "tokenize", body) as response:
+            return int((await response.json())["count"])
+
+    @asynccontextmanager
+    async def stream(
+        self, messages: Sequence[Message], sampling: Sampling
+    ) -> AsyncIterator[AsyncIterator[Delta]]:
+        body: dict[str, Any] = {
+            "model": self._name,
+            "messages": list(messages),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "stream": True,
+        }
+        if sampling.regex is not None:
+            body["structured_outputs"] = {"regex": sampling.regex}
+        async with self._server.request(
+            "POST", "v1/chat/completions", body, seconds=None
+        ) as response:
+            yield _deltas(response)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    session: aiohttp.ClientSession
+    url: str
+    post_mortem: Callable[[], str]
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, body: Any = None, seconds: float | None = SHORT_REPLY_SECONDS
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A request whose every failure is an EngineError."""
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        try:
+            async with self.session.request(method, path, json=body, timeout=timeout) as response:
+                if response.status >= 400:
+                    raise EngineError(await _refusal(response))
+                yield response
+        except aiohttp.ClientConnectorError as error:
+            raise self._failure(f"no engine answers at {self.url} ({error.os_error})") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._failure(
+                f"the engine broke off its reply ({error or 'timed out'})"
+            ) from None
+        except _BrokenOffError as error:
+            raise self._failure(str(error)) from None
+
+    def _failure(self, message: str) -> EngineError:
+        return EngineError(message + self.post_mortem())
+
+
+class _BrokenOffError(Exception):
+    """A stream that ends too early."""
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> str:
+    text = await response.text()
+    if response.status == 401:
+        return f"the engine at {response.url.origin()} refuses the key"
+    try:
+        reason = json.loads(text)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        reason = text[:200] or response.reason
+    return f"the engine refused the request ({response.status}): {reason}"
+
+
+async def _deltas(response: aiohttp.ClientResponse) -> AsyncIterator[Delta]:
+    """Server-sent events -> deltas. Ends behind the finish reason, or raises EngineError."""
+    finished = False
+    async for line in response.content:
+        data = line.removeprefix(b"data: ").strip()
+        if not line.startswith(b"data: ") or data == b"[DONE]":
+            continue
+        event = json.loads(data)
+        if "error" in event:
+            raise _BrokenOffError(
+                f"the engine gave up on the reply: {event['error'].get('message')}"
+            )
+        for choice in event["choices"]:
+            finished = finished or choice["finish_reason"] is not None
+            yield Delta(choice["delta"].get("content") or "", choice["finish_reason"])
+    if not finished:
+        raise _BrokenOffError("the engine broke off its reply before the end")
+
+
+async def fits(model: Model, messages: Sequence[Message], reply_tokens: int) -> bool:
+    """Whether the prompt leaves room for the reply. Asks the engine only when it may be close:
+    a text has no more tokens than bytes.
+    """
+    room = model.context_tokens - reply_tokens
+    at_most = sum(len(message["content"].encode()) + 16 for message in messages)
+    return at_most <= room or await model.count_tokens(messages) <= room

@@ -1,0 +1,78 @@
+"""A model that replays given texts with chosen chunks and delays, for timing and fault tests.
+
+It obeys no grammar and knows nothing; what a real engine is for, test on a real engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from planner_prompts.messages import Message
+from serving.model import Delta, Sampling
+
+_TOKEN = re.compile(r"\w{1,6}|\s|[^\w\s]")  # about as coarse as a language model's tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of text, after a wait in seconds."""
+
+    text: str
+    wait: float = 0.0
+
+
+def at_rate(text: str, tokens_per_second: float) -> list[Chunk]:
+    """The text token by token at an even pace."""
+    return [Chunk(token, 1 / tokens_per_second) for token in _TOKEN.findall(text)]
+
+
+class ScriptedModel:
+    """Each call of `stream` replays the next reply: a text at once, or chunks.
+
+    An exception in a reply's place is raised there. `requests` keeps what was asked.
+    """
+
+    name = "scripted"
+    context_tokens = 8192
+
+    def __init__(self, replies: Iterable[str | Sequence[Chunk | Exception]]) -> None:
+        self._replies = iter(replies)
+        self.requests: list[tuple[list[Message], Sampling]] = []
+        self.open_streams = 0
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return sum(len(_TOKEN.findall(message["content"])) for message in messages)
+
+    @asynccontextmanager
+    async def stream(
+        self, messages: Sequence[Message], sampling: Sampling
+    ) -> AsyncIterator[AsyncIterator[Delta]]:
+        self.requests.append((list(messages), sampling))
+        reply = next(self._replies)
+        chunks = [Chunk(reply)] if isinstance(reply, str) else reply
+        self.open_streams += 1
+        try:
+            yield self._replay(chunks, sampling.max_tokens)
+        finally:
+            self.open_streams -= 1
+
+    async def _replay(
+        self, chunks: Sequence[Chunk | Exception], max_tokens: int
+    ) -> AsyncIterator[Delta]:
+        due = asyncio.get_running_loop().time()
+        for chunk in chunks[:max_tokens]:
+            if isinstance(chunk, Exception):
+                raise chunk
+            due += chunk.wait
+            await _until(due)
+            yield Delta(chunk.text)
+        yield Delta("", "length" if len(chunks) > max_tokens else "stop")
+
+
+async def _until(due: float) -> None:
+    """Waits for a moment, not for a span, so that late wake-ups do not add up."""
+    await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))

@@ -1,0 +1,64 @@
+"""All settings in one frozen object; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from executor.errors import UsageError
+
+EMBEDDED = "embedded"
+GPU_MODEL = "Qwen/Qwen3-4B-Instruct-2507"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Times are in seconds, sizes in tokens unless they say otherwise."""
+
+    model: str = ""  # a hub id, a path, or "embedded"; empty: what fits the machine
+    engine_url: str = ""  # somebody else's vLLM; empty: our own
+    engine_key: str = ""
+    cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "headstart")
+
+    deadline: float = 120.0  # of a run: planner, tools and joiner together
+    max_plans: int = 2
+    max_tasks: int = 16  # in one plan
+    max_running: int = 16  # tasks of a run at once
+    plan_tokens: int = 1024
+    answer_tokens: int = 512
+    result_chars: int = 2000  # of one result, as the joiner reads it
+    temperature: float = 0.0
+
+    engine_start: float = 900.0  # until the engine must be healthy
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Reads HEADSTART_*; raises UsageError for a value that is none."""
+        home = env.get("XDG_CACHE_HOME") or "~/.cache"
+        cache = env.get("HEADSTART_CACHE") or f"{home}/headstart"
+        default = cls()
+        return cls(
+            model=env.get("HEADSTART_MODEL", default.model),
+            engine_url=env.get("HEADSTART_ENGINE_URL", default.engine_url),
+            engine_key=env.get("HEADSTART_ENGINE_KEY", default.engine_key),
+            cache_dir=Path(cache).expanduser(),
+            deadline=_positive(env, "HEADSTART_DEADLINE", default.deadline),
+            max_plans=int(_positive(env, "HEADSTART_MAX_PLANS", default.max_plans)),
+            temperature=_number(env, "HEADSTART_TEMPERATURE", default.temperature),
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return float(env.get(name) or default)
+    except ValueError:
+        raise UsageError(f"{name} is {env[name]!r}; it must be a number") from None
+
+
+def _positive(env: Mapping[str, str], name: str, default: float) -> float:
+    number = _number(env, name, default)
+    if number < 1:
+        raise UsageError(f"{name} is {env[name]!r}; it must be 1 or more")
+    return number

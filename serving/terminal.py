@@ -1,0 +1,261 @@
+"""A run as a person sees it: live, and then as a timeline with planning and tools side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from executor.events import (
+    AnswerText,
+    Event,
+    PlanFinished,
+    PlanStarted,
+    PlanText,
+    Replan,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    TaskCancelled,
+    TaskFailed,
+    TaskFinished,
+    TaskSealed,
+    TaskSkipped,
+    TaskStarted,
+    to_wire,
+)
+from executor.stats import Stats
+
+BAR_WIDTH = 44
+SHOWN = 70  # characters of a line or a result in the live view
+
+_STYLES = {
+    "sealed": ("○", "dim"),
+    "running": ("●", "cyan"),
+    "done": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "skipped": ("–", "yellow"),
+    "cancelled": ("–", "yellow"),
+}
+
+
+class View(Protocol):
+    def show(self, event: Event) -> None:
+        """Takes in one event, in order."""
+
+
+@contextmanager
+def view_for(*, json_lines: bool) -> Iterator[View]:
+    """JSON lines if asked for; else live on a terminal, and plain lines into a pipe or file."""
+    console = Console(highlight=False)
+    if json_lines:
+        yield JsonView()
+    elif console.is_terminal:
+        with Live(console=console, auto_refresh=True, refresh_per_second=12) as live:
+            yield LiveView(live)
+    else:
+        yield PlainView(console)
+
+
+class JsonView:
+    """One event a line."""
+
+    def show(self, event: Event) -> None:
+        print(json.dumps(to_wire(event), ensure_ascii=False, default=str), flush=True)
+
+
+@dataclass(slots=True)
+class TaskRow:
+    """What the view knows of one task; times in seconds since the run began."""
+
+    line: str
+    state: str = "sealed"
+    started: float | None = None
+    ended: float | None = None
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Span:
+    began: float
+    ended: float | None = None
+
+
+@dataclass(slots=True)
+class RunPicture:
+    """A run as far as its events tell, as data."""
+
+    now: float = 0.0
+    plans: list[Span] = field(default_factory=list)
+    joins: list[Span] = field(default_factory=list)
+    tasks: dict[int, TaskRow] = field(default_factory=dict)
+    writing: str = ""  # the plan's line that is not sealed yet
+    notes: list[str] = field(default_factory=list)
+    answer: str = ""
+    ending: RunFinished | RunFailed | RunCancelled | None = None
+
+    def take(self, event: Event) -> None:
+        self.now = event.at
+        match event:
+            case PlanStarted():
+                self.plans.append(Span(event.at))
+            case PlanText(text=text):
+                self.writing = (self.writing + text).split("\n")[-1]
+            case PlanFinished(ended_by=ended_by, message=message):
+                self.plans[-1].ended = event.at
+                self.writing = ""
+                if ended_by != "join":
+                    self.notes.append(f"the plan was broken off ({ended_by}): {message}")
+                self._begin_join()
+            case TaskSealed(task_id=task_id, line=line):
+                self.tasks[task_id] = TaskRow(line)
+                self.writing = ""
+            case TaskStarted(task_id=task_id):
+                self.tasks[task_id].state = "running"
+                self.tasks[task_id].started = event.at
+            case TaskFinished(task_id=task_id, result=result):
+                self._end_task(task_id, "done", result)
+            case TaskFailed(task_id=task_id, message=message):
+                self._end_task(task_id, "failed", message)
+            case TaskSkipped(task_id=task_id, message=message):
+                self._end_task(task_id, "skipped", message)
+            case TaskCancelled(task_id=task_id, message=message):
+                self._end_task(task_id, "cancelled", message)
+            case AnswerText(text=text):
+                self.answer += text
+            case Replan(reason=reason):
+                self.joins[-1].ended = event.at
+                self.notes.append(f"planning again: {reason}")
+            case RunFinished() | RunFailed() | RunCancelled():
+                self.ending = event
+                if self.joins:
+                    self.joins[-1].ended = event.at
+
+    def _end_task(self, task_id: int, state: str, note: str) -> None:
+        task = self.tasks[task_id]
+        task.state, task.note, task.ended = state, note, self.now
+        self._begin_join()
+
+    def _begin_join(self) -> None:
+        """A join begins when its plan is written and its tasks have ended."""
+        settled = all(task.ended is not None for task in self.tasks.values())
+        if settled and self.plans[-1].ended is not None:
+            self.joins[len(self.plans) - 1 :] = [Span(self.now)]
+
+
+class LiveView:
+    """Redraws the run in place, and leaves the finished picture behind."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._picture = RunPicture()
+
+    def show(self, event: Event) -> None:
+        self._picture.take(event)
+        self._live.update(draw(self._picture), refresh=self._picture.ending is not None)
+
+
+class PlainView:
+    """Tasks as they end, the answer, the timeline: for pipes and files."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._picture = RunPicture()
+
+    def show(self, event: Event) -> None:
+        self._picture.take(event)
+        if isinstance(event, TaskSealed):
+            self._console.print(f"{event.at:7.2f} s  {event.line}", markup=False)
+        elif isinstance(event, (TaskFinished, TaskFailed, TaskSkipped, TaskCancelled)):
+            row = self._picture.tasks[event.task_id]
+            note = _brief(row.note)
+            self._console.print(
+                f"{event.at:7.2f} s    ${event.task_id} {row.state}: {note}", markup=False
+            )
+        elif self._picture.ending is not None:
+            self._console.print(*_ending(self._picture), sep="\n")
+
+
+def draw(picture: RunPicture) -> RenderableType:
+    """The whole run: while it goes on the plan with its states, then the timeline too."""
+    parts: list[RenderableType] = [
+        _task_line(id, row, picture.now) for id, row in picture.tasks.items()
+    ]
+    if picture.writing:
+        parts.append(Text(f"  {picture.writing}▌", style="bold"))
+    if picture.ending is not None:
+        return Group(*parts, *_ending(picture))
+    return Group(
+        *parts, *(Text(note, style="yellow") for note in picture.notes), Text(picture.answer)
+    )
+
+
+def _task_line(task_id: int, row: TaskRow, now: float) -> Text:
+    mark, style = _STYLES[row.state]
+    line = Text(f"{mark} ", style=style).append(_brief(row.line), style="default")
+    if row.started is not None:
+        line.append(f"  {(row.ended or now) - row.started:.2f} s", style="dim")
+    return line.append(f"  {_brief(row.note)}", style=style) if row.note else line
+
+
+def _ending(picture: RunPicture) -> list[RenderableType]:
+    ending = picture.ending
+    notes = [Text(note, style="yellow") for note in picture.notes]
+    parts: list[RenderableType] = [*notes, Text()]
+    if isinstance(ending, RunFinished):
+        parts.append(Text(ending.answer, style="bold"))
+    elif isinstance(ending, RunFailed):
+        parts.append(Text(f"failed ({ending.reason}): {ending.message}", style="red"))
+    elif ending is not None:
+        parts.append(Text(f"cancelled: {ending.message}", style="yellow"))
+    if ending is not None and picture.plans:
+        parts += [Text(), timeline(picture), Text(), _summary(ending.stats)]
+    return parts
+
+
+def timeline(picture: RunPicture) -> Table:
+    """A bar for each plan, task and join over the time of the run."""
+    table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
+    for column in ("what", "bar", "span"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    rows = [("plan", span.began, span.ended, "magenta") for span in picture.plans]
+    rows += [
+        (_brief(row.line, 30), row.started, row.ended, _STYLES[row.state][1])
+        for row in picture.tasks.values()
+        if row.started is not None
+    ]
+    rows += [("join", span.began, span.ended, "blue") for span in picture.joins]
+    for label, began, ended, style in sorted(rows, key=lambda row: row[1] or 0.0):
+        span = (began or 0.0, picture.now if ended is None else ended)
+        times = f"{span[0]:6.2f} – {span[1]:.2f} s"
+        table.add_row(label, Text(_bar(*span, picture.now), style=style), Text(times, style="dim"))
+    return table
+
+
+def _bar(began: float, ended: float, total: float) -> str:
+    start = min(BAR_WIDTH - 1, int(began / total * BAR_WIDTH))
+    length = max(1, round((ended - began) / total * BAR_WIDTH))
+    return "·" * start + "█" * min(length, BAR_WIDTH - start) + "·" * (BAR_WIDTH - start - length)
+
+
+def _summary(stats: Stats) -> Text:
+    first = "no task" if stats.time_to_first_task is None else f"{stats.time_to_first_task:.2f} s"
+    return Text(
+        f"first task after {first}, plan {stats.plan_seconds:.2f} s, "
+        f"tools {stats.tools_seconds:.2f} s of which {stats.overlap_seconds:.2f} s under the plan, "
+        f"total {stats.seconds:.2f} s "
+        f"(ideal {stats.ideal_seconds:.2f} s, efficiency {stats.efficiency:.3f})",
+        style="dim",
+    )
+
+
+def _brief(text: str, limit: int = SHOWN) -> str:
+    return re.sub(r"\s+", " ", text if len(text) <= limit else text[: limit - 1] + "…")

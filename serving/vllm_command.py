@@ -1,0 +1,52 @@
+"""The command line and the environment of our vLLM server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from serving.models import Weights
+
+HOST = "127.0.0.1"
+
+
+def has_gpu() -> bool:
+    """Whether nvidia-smi finds a GPU."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return False
+    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
+    return listed.returncode == 0 and "GPU" in listed.stdout
+
+
+def command(weights: Weights, port: int, *, gpu: bool, extra: Sequence[str] = ()) -> list[str]:
+    """The command line of the engine. The `vllm` command of the CPU package can't be used."""
+    return [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", str(weights.path)),
+        *("--served-model-name", weights.name),
+        *("--host", HOST),
+        *("--port", str(port)),
+        *("--structured-outputs-config", '{"backend": "outlines"}'),
+        "--enable-prefix-caching",
+        "--disable-uvicorn-access-log",
+        *(("--max-model-len", "32768") if gpu else ("--enforce-eager",)),
+        *extra,
+    ]
+
+
+def environment(key: str) -> dict[str, str]:
+    """Ours, and: the key (not on the command line, where all can read it), nothing sent home."""
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the embedded model needs 23 KB a token
+        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "60",
+        **os.environ,
+        "VLLM_API_KEY": key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }

@@ -1,0 +1,52 @@
+"""What an engine is asked before the first question: a proof, and to get warm.
+
+Servers that don't know grammars ignore them in silence, and a grammar's first use costs seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+
+from executor.errors import EngineError
+from executor.tools import ToolBox
+from planner_prompts import render
+from planner_prompts.examples import Example
+from planner_prompts.grammar import join_regex, plan_regex
+from planner_prompts.messages import Message
+from serving.model import Model, Sampling
+
+
+def digest(toolbox: ToolBox, max_tasks: int) -> str:
+    """Names the grammar of a toolbox's first plans."""
+    return hashlib.sha256(plan_regex(toolbox, 1, max_tasks).encode()).hexdigest()[:16]
+
+
+async def prove_grammar(model: Model) -> None:
+    """Raises EngineError unless the engine writes what only a grammar makes it write."""
+    word = secrets.token_hex(4)
+    messages = [Message(role="user", content="Say hello.")]
+    reply = await _reply(model, messages, Sampling(max_tokens=32, regex=f"{word}-[0-9]"))
+    if not re.fullmatch(f"{word}-[0-9]", reply):
+        raise EngineError(
+            f"the engine does not obey grammars: asked for {word}-<digit>, "
+            f"it wrote {reply[:80]!r}; it must be vLLM 0.12 or later"
+        )
+
+
+async def warm(model: Model, toolbox: ToolBox, examples: Sequence[Example], max_tasks: int) -> None:
+    """Has the engine compile the toolbox's grammars and cache the prompt's constant part."""
+    messages = render.opening(toolbox, examples, "Hello?")
+    for regex in (
+        plan_regex(toolbox, 1, max_tasks),
+        join_regex(replan=True),
+        join_regex(replan=False),
+    ):
+        await _reply(model, messages, Sampling(max_tokens=1, regex=regex))
+
+
+async def _reply(model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
+    async with model.stream(messages, sampling) as deltas:
+        return "".join([delta.text async for delta in deltas])
