@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
 from executor.stats import Stats, Times
@@ -153,7 +152,8 @@ class EventLog:
     """The events of one run, in order, for one reader. `emit` never waits."""
 
     def __init__(self) -> None:
-        self._began = monotonic()
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
         self._next_seq = 0
         self._times = Times()
         self.stop: Callable[[], object] = lambda: None
@@ -162,7 +162,7 @@ class EventLog:
 
     def now(self) -> float:
         """Seconds since the run began."""
-        return monotonic() - self._began
+        return self._clock() - self._began
 
     def emit(self, event: E) -> E:
         """Numbers and times an event and hands it to the reader; returns it so stamped."""
@@ -209,6 +209,7 @@ async def told(story: Callable[[EventLog], Awaitable[None]]) -> AsyncIterator[Ev
     task = asyncio.create_task(tell())
     log.stop = task.cancel
     try:
+        await asyncio.sleep(0)  # a story that has begun can say how it ended
         yield log
     finally:
         log.stop()

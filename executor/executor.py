@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from collections.abc import AsyncIterable
 from contextlib import AbstractAsyncContextManager
+from math import isfinite
 from types import NoneType
 from typing import Any
 
 from executor import workers
-from executor.errors import ArgumentError, PlanError, ToolError
+from executor.errors import ArgumentError, PlanError, ToolError, UsageError
 from executor.events import (
     EventLog,
     TaskCancelled,
@@ -92,6 +94,8 @@ class Execution:
             raise broken_off
 
     def _seal(self, task: Task) -> None:
+        if task.tool_name not in self._toolbox:
+            raise UsageError(f"task {task.id}: no tool is called {task.tool_name}")
         self._log.emit(
             TaskSealed(
                 task_id=task.id,
@@ -109,25 +113,27 @@ class Execution:
                 case Start(task, args):
                     shown = {name: _shown(value) for name, value in args.items()}
                     self._log.emit(TaskStarted(task_id=task.id, args=shown))
-                    self._calls.create_task(self._call(task, args))
+                    call = self._start(self._toolbox[task.tool_name], args)
+                    self._calls.create_task(self._follow(task.id, call))
                 case Settle(task, outcome):
                     self._tell_end(task.id, outcome, seconds=0.0)
 
-    async def _call(self, task: Task, args: dict[str, Any]) -> None:
-        began = self._log.now()
-        outcome = await self._shared_outcome(self._toolbox[task.tool_name], args)
-        if _being_cancelled():
-            return  # the run is over, and the tool swallowed the cancellation that said so
-        self._tell_end(task.id, outcome, self._log.now() - began)
-        self._carry_out(self._unit.finish(task.id, outcome))
-
-    async def _shared_outcome(self, tool: Tool, args: dict[str, Any]) -> Outcome:
+    def _start(self, tool: Tool, args: dict[str, Any]) -> asyncio.Task[Outcome]:
+        """The call, in an asyncio task of its own: all that a tool could cancel is itself."""
         key = _key(tool, args) if tool.idempotent else None
-        if key is None:
-            return await _outcome(tool, args)
-        if key not in self._shared:
-            self._shared[key] = self._calls.create_task(_outcome(tool, args))
-        return await self._shared[key]
+        if key in self._shared and not _has_failed(self._shared[key]):
+            return self._shared[key]
+        call = self._calls.create_task(_outcome(tool, args))
+        if key is not None:
+            self._shared[key] = call
+        return call
+
+    async def _follow(self, task_id: int, call: asyncio.Task[Outcome]) -> None:
+        began = self._log.now()
+        await asyncio.wait([call])
+        outcome = _failed("error", "it was cancelled") if call.cancelled() else call.result()
+        self._tell_end(task_id, outcome, self._log.now() - began)
+        self._carry_out(self._unit.finish(task_id, outcome))
 
     def _tell_end(self, task_id: int, outcome: Outcome, seconds: float) -> None:
         match outcome.state:
@@ -153,32 +159,28 @@ async def _outcome(tool: Tool, args: dict[str, Any]) -> Outcome:
     limit = asyncio.timeout(tool.timeout)
     try:
         async with limit:
-            return Outcome(State.DONE, value=await workers.call(tool, tool.validate(args)))
-    except asyncio.CancelledError as error:
-        if _being_cancelled():
-            raise
-        return _failed("error", error)
-    except TimeoutError as error:
-        if limit.expired():
-            message = f"no answer within its {tool.timeout:g} s"
-            return Outcome(State.FAILED, reason="timeout", message=message)
-        return _failed("error", error)
+            value = await workers.call(tool, tool.validate(args))
+            text_of(value).encode()  # what can't be told to anyone is no result
+            return Outcome(State.DONE, value=value)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise
     except ArgumentError as error:
-        return Outcome(State.FAILED, reason="bad_argument", message=str(error))
+        return _failed("bad_argument", str(error))
     except ToolError as error:
-        return Outcome(State.FAILED, reason="error", message=str(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a tool's fault is an observation
-        return _failed("error", error)
+        return _failed("error", str(error))
+    except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
+        if limit.expired() and isinstance(error, TimeoutError):
+            return _failed("timeout", f"no answer within its {tool.timeout:g} s")
+        return _failed("error", "".join(traceback.format_exception_only(error)).strip())
 
 
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _has_failed(call: asyncio.Task[Outcome]) -> bool:
+    return call.done() and (call.cancelled() or call.result().state is not State.DONE)
 
 
-def _failed(reason: str, error: BaseException) -> Outcome:
-    message = f"{type(error).__name__}: {error}".rstrip(": ")
-    return Outcome(State.FAILED, reason=reason, message=shorten(message, SHOWN))
+def _failed(reason: str, message: str) -> Outcome:
+    readable = message.encode(errors="replace").decode()
+    return Outcome(State.FAILED, reason=reason, message=shorten(readable, SHOWN))
 
 
 def _key(tool: Tool, args: dict[str, Any]) -> str | None:
@@ -190,7 +192,6 @@ def _key(tool: Tool, args: dict[str, Any]) -> str | None:
 
 
 def _shown(value: Any) -> Any:
-    """An argument for show: a single value as it is, anything larger as text, shortened."""
-    return (
-        value if isinstance(value, (int, float, bool, NoneType)) else shorten(text_of(value), SHOWN)
-    )
+    """An argument for show: what JSON has a word for as it is, all else as text, shortened."""
+    known = isinstance(value, (int, NoneType)) or (isinstance(value, float) and isfinite(value))
+    return value if known else shorten(text_of(value), SHOWN)

@@ -11,10 +11,10 @@ The name is from *An LLM Compiler for Parallel Function Calling* (arXiv 2312.045
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import heappop, heappush
 from typing import Any
 
 from executor.errors import ArgumentError
@@ -72,7 +72,7 @@ class FetchingUnit:
         self._tasks: dict[int, Task] = {}
         self._unfinished: dict[int, set[int]] = {}  # task -> its inputs that are not done
         self._dependents: dict[int, list[int]] = {}  # task or THE_PLAN -> who waits for it
-        self._ready: deque[int] = deque()
+        self._ready: list[int] = []  # a heap: of two, the one sealed earlier starts first
         self._running: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
 
@@ -101,7 +101,7 @@ class FetchingUnit:
         ]:
             return list(self._skip(task.id, because_of=lost[0]))
         if not self._unfinished[task.id]:
-            self._ready.append(task.id)
+            heappush(self._ready, task.id)
         return list(self._start_ready())
 
     def end_plan(self, *, valid: bool) -> list[Instruction]:
@@ -158,11 +158,11 @@ class FetchingUnit:
         for task_id in self._dependents.pop(need, []):
             self._unfinished[task_id].discard(need)
             if not self._unfinished[task_id] and task_id not in self.outcomes:
-                self._ready.append(task_id)
+                heappush(self._ready, task_id)
 
     def _start_ready(self) -> Iterator[Instruction]:
         while self._ready and len(self._running) < self._max_running:
-            task = self._tasks[self._ready.popleft()]
+            task = self._tasks[heappop(self._ready)]
             results = {need: self.outcomes[need].value for need in task.needs}
             try:
                 args = {name: resolve(value, results) for name, value in task.args.items()}

@@ -78,6 +78,8 @@ class PlanParser:
                 position = self._skip_tail(text, position)
             elif self._place is _Place.ESCAPE:
                 self._place = _Place.STRING
+                if text[position] == "\n":
+                    continue  # to the error for a line break in a string
                 position = self._keep(text, position, position + 1)
             else:
                 position = self._scan_call(text, position, sealed)

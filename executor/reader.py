@@ -130,9 +130,10 @@ class Reader:
         text = self._match(_NUMBER, "a value")[0]
         try:
             number: int | float = json.loads(text)
-        except ValueError:  # Python refuses to read integers of more than 4300 digits
-            number = math.inf
-        if math.isinf(number):
+            too_large = math.isinf(number)
+        except (ValueError, OverflowError):  # over 4300 digits, or too large for a float
+            too_large = True
+        if too_large:
             raise self._error("a number too large to hold", start)
         return number
 

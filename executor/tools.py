@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NotRequired, overload
 
 import pydantic
+import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError, UsageError
@@ -52,6 +53,9 @@ class Tool:
             raise ToolDefinitionError(f"{self.name}: timeout must be above 0 seconds")
         for name, schema in self.properties.items():
             _check_parameter(f"{self.name}({name})", name, schema)
+        for name in self.parameters.get("required", ()):
+            if name not in self.properties:
+                raise ToolDefinitionError(f"{self.name}({name}): is required, but has no schema")
 
     @classmethod
     def from_json_schema(
@@ -166,10 +170,11 @@ def _arguments_adapter(function: Callable[..., Any]) -> pydantic.TypeAdapter[Any
         raise ToolDefinitionError(f"{name}: a tool is made from a function")
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise ToolDefinitionError(f"{name}: its annotations can't be read: {error}") from None
+        signature = inspect.signature(function)
+    except (NameError, AttributeError, SyntaxError, TypeError, ValueError) as error:
+        raise ToolDefinitionError(f"{name}: its signature can't be read: {error}") from None
     fields: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in signature.parameters.values():
         where = f"{name}({parameter.name})"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ToolDefinitionError(f"{where}: a plan names each argument, so no * parameters")
@@ -180,20 +185,27 @@ def _arguments_adapter(function: Callable[..., Any]) -> pydantic.TypeAdapter[Any
                 f"{where}: has no type; write one, such as {parameter.name}: str"
             )
         hint = hints[parameter.name]
+        _check_hint(where, hint)
         fields[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
     arguments: Any = _typed_dict(name, fields)
     arguments.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+    return pydantic.TypeAdapter(arguments)
+
+
+def _check_hint(where: str, hint: Any) -> None:
     try:
-        return pydantic.TypeAdapter(arguments)
-    except pydantic.errors.PydanticSchemaGenerationError as error:
-        raise ToolDefinitionError(f"{name}: {str(error).splitlines()[0]}") from None
+        pydantic.TypeAdapter(hint).json_schema()
+    except pydantic.errors.PydanticUserError:
+        kind = inspect.formatannotation(hint)
+        raise ToolDefinitionError(f"{where}: no JSON value can stand for {kind}") from None
 
 
 def _schema_of(function: Callable[..., Any], adapter: pydantic.TypeAdapter[Any]) -> Schema:
     schema = adapter.json_schema()
     for parameter in inspect.signature(function).parameters.values():
         if parameter.default is not parameter.empty:
-            schema["properties"][parameter.name]["default"] = parameter.default
+            default = pydantic_core.to_jsonable_python(parameter.default, fallback=str)
+            schema["properties"][parameter.name]["default"] = default
     return schema
 
 
@@ -238,17 +250,19 @@ def _check_parameter(where: str, name: str, schema: Schema) -> None:
 
 def _check_type(where: str, schema: Schema) -> None:
     """Refuses what the plan grammar can't write: so far all but scalars, choices and arrays."""
+    kind = schema.get("type", "of no stated type") if isinstance(schema, Mapping) else schema
+    if not isinstance(kind, str):
+        raise ToolDefinitionError(f"{where}: needs one stated type, not {kind}")
     if "enum" in schema or "const" in schema:
         choices = schema.get("enum", [schema.get("const")])
-        if any(isinstance(choice, (dict, list)) for choice in choices):
+        if not choices or any(isinstance(choice, (dict, list)) for choice in choices):
             raise ToolDefinitionError(f"{where}: choices must be single values")
     elif "anyOf" in schema:
         for choice in schema["anyOf"]:
             _check_type(where, choice)
-    elif schema.get("type") == "array" and isinstance(schema.get("items"), Mapping):
+    elif kind == "array" and isinstance(schema.get("items"), Mapping):
         _check_type(where + "[]", schema["items"])
-    elif schema.get("type") not in SCALARS:
-        kind = schema.get("type", "of no stated type")
+    elif kind not in SCALARS:
         raise ToolDefinitionError(
             f"{where}: is {kind}; a parameter is text, a number, true or false, a choice of such "
             "values, or a list of them with its item type"

@@ -35,6 +35,8 @@ def resolve(value: Value, results: Results) -> Any:
 def _follow(ref: Ref, result: Any) -> Any:
     for step in ref.path:
         try:
+            if isinstance(result, str):
+                raise TypeError  # a character is no part of a result
             result = result[step]
         except (KeyError, IndexError, TypeError):
             raise ArgumentError(
@@ -47,7 +49,10 @@ def text_of(result: Any) -> str:
     """A result as text: a string as it is, else its JSON, else what `str` says of it."""
     if isinstance(result, str):
         return result
-    return json.dumps(result, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(result, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):  # keys that are no text, a value that holds itself
+        return str(result)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -55,4 +60,5 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]} [... {len(text) - head - tail} characters left out ...] {text[-tail:]}"
+    missing = len(text) - head - tail
+    return f"{text[:head]} [... {missing} characters left out ...] {text[head + missing :]}"

@@ -21,11 +21,11 @@ async def call(tool: Tool, args: dict[str, Any]) -> Any:
     """The tool's result for these arguments, which have been validated; raises what it raises."""
     if inspect.iscoroutinefunction(tool.function):
         return await tool.function(**args)
-    result = await _in_thread(tool.function, args)
+    result = await _in_thread(tool, args)
     return await result if inspect.isawaitable(result) else result
 
 
-async def _in_thread(function: Callable[..., Any], args: dict[str, Any]) -> Any:
+async def _in_thread(tool: Tool, args: dict[str, Any]) -> Any:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
@@ -36,7 +36,7 @@ async def _in_thread(function: Callable[..., Any], args: dict[str, Any]) -> Any:
 
     def run() -> None:
         try:
-            result = context.run(function, **args)
+            result = context.run(tool.function, **args)
         except BaseException as error:  # noqa: BLE001  crosses to the loop, where the caller decides
             report = (future.set_exception, _passable(error))
         else:
@@ -44,7 +44,7 @@ async def _in_thread(function: Callable[..., Any], args: dict[str, Any]) -> Any:
         if not loop.is_closed():
             loop.call_soon_threadsafe(hand_over, *report)
 
-    threading.Thread(target=run, daemon=True, name=f"tool {function.__name__}").start()
+    threading.Thread(target=run, daemon=True, name=f"tool {tool.name}").start()
     return await future
 
 

@@ -35,6 +35,8 @@ def load_examples(path: Path, toolbox: ToolBox) -> list[Example]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"can't read the examples {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"can't read the examples {path}: not UTF-8 text") from None
     examples = _parse(text, str(path))
     for number, example in enumerate(examples, 1):
         _check(example, toolbox, f"{path}, example {number}")
@@ -50,12 +52,17 @@ def bundled_examples(toolbox: ToolBox) -> list[Example]:
 def _parse(text: str, where: str) -> list[Example]:
     try:
         return _Examples.validate_python(yaml.safe_load(text) or [])
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise UsageError(f"{where}: {place}: {first['msg']}") from None
+        raise UsageError(f"{where}{_place(first['loc'])}: {first['msg']}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-01
+        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    if not path:
+        return ""
+    return "".join([f", example {int(path[0]) + 1}", *(f": {step}" for step in path[1:])])
 
 
 def _check(example: Example, toolbox: ToolBox, where: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from string import Template
+from typing import Any
 
 from executor.tools import Schema, Tool, ToolBox
 from planner_prompts.examples import Example
@@ -63,7 +64,7 @@ def describe(tool: Tool) -> str:
 
 def _parameter(tool: Tool, name: str) -> str:
     schema = tool.properties[name]
-    default = f" = {json.dumps(schema['default'])}" if "default" in schema else ""
+    default = f" = {_json(schema['default'])}" if "default" in schema else ""
     optional = "" if name in tool.required or default else "?"
     return f"{name}{optional}: {_type(schema)}{default}"
 
@@ -71,12 +72,16 @@ def _parameter(tool: Tool, name: str) -> str:
 def _type(schema: Schema) -> str:
     if "enum" in schema or "const" in schema:
         choices = schema["enum"] if "enum" in schema else [schema["const"]]
-        return " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+        return " | ".join(map(_json, choices))
     if "anyOf" in schema:
         return " | ".join(_type(choice) for choice in schema["anyOf"])
     if schema["type"] == "array":
         return f"[{_type(schema['items'])}]"
     return str(schema["type"])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 @cache

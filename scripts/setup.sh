@@ -1,22 +1,27 @@
 #!/usr/bin/env bash
 # Makes .venv with everything the project needs; does nothing when all is there.
-#   ./scripts/setup.sh [--dev]     --dev adds what the tests need
+#   ./scripts/setup.sh [--dev] [--gpu | --cpu]
+# --dev adds what the tests need; --gpu and --cpu choose the kind of vLLM, which is otherwise found out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,3s/^# \{0,1\}//p' "$0"; }
-extras=""
-case "${1:-}" in
-  "") ;;
-  --dev) extras=",dev" ;;
-  --help | -h) usage; exit 0 ;;
-  *) usage >&2; exit 2 ;;
-esac
+usage() { sed -n '2,4s/^# \{0,1\}//p' "$0"; }
+extras="" kind=""
+for flag in "$@"; do
+  case "$flag" in
+    --dev) extras=",dev" ;;
+    --gpu | --cpu) kind=${flag#--} ;;
+    --help | -h) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+  esac
+done
 
-if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then
-  kind=gpu
-else
-  kind=cpu
+if [ -z "$kind" ]; then
+  if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then
+    kind=gpu
+  else
+    kind=cpu
+  fi
 fi
 constraints=scripts/constraints-$kind.txt
 

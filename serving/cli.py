@@ -6,8 +6,8 @@ import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -125,25 +125,46 @@ async def _ask(
 async def _model(
     settings: Settings, toolbox: ToolBox, examples: list[Example]
 ) -> AsyncIterator[Model]:
-    with errors.status("looking for the engine") as status:
-        entered = AsyncExitStack()
-        model = await entered.enter_async_context(
-            startup.model(settings, toolbox, examples, status.update)
-        )
-    async with entered:
+    async with AsyncExitStack() as entered:
+        with _progress() as progress:
+            model = await entered.enter_async_context(
+                startup.model(settings, toolbox, examples, progress)
+            )
         yield model
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Shows what is being waited for: in place on a terminal, else a line for each new thing."""
+    if errors.is_terminal:
+        with errors.status("") as status:
+            yield status.update
+        return
+    shown = ""
+
+    def show(text: str) -> None:
+        nonlocal shown
+        thing = text.partition(" (")[0]  # without the seconds
+        if thing != shown:
+            errors.print(f"engine: {thing}", markup=False)
+            shown = thing
+
+    yield show
 
 
 async def _serve(
     settings: Settings, toolbox: ToolBox, examples: list[Example], port: int, flags: list[str]
 ) -> None:
     async def run() -> None:
-        status = errors.status("starting")
-        status.start()
-        starting = startup.own_engine(settings, toolbox, examples, status.update, port, flags)
-        async with starting as engine:
-            status.stop()
-            print(f"{engine.model} answers at {engine.url}; log: {engine.log}; Ctrl-C ends it")
+        async with AsyncExitStack() as entered:
+            with _progress() as progress:
+                engine = await entered.enter_async_context(
+                    startup.own_engine(settings, toolbox, examples, progress, port, flags)
+                )
+            print(
+                f"{engine.model} answers at {engine.url}; log: {engine.log}; Ctrl-C ends it",
+                flush=True,
+            )
             await startup.until_dead(engine)
 
     serving = asyncio.ensure_future(run())

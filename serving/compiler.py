@@ -24,7 +24,7 @@ from serving.model import Model, Sampling, fits
 from serving.planner import Planner
 from serving.settings import Settings
 
-RESULT_CHARS = (2000, 500, 120)  # of one result in the prompt: the most, and if that is too much
+FEWER_RESULT_CHARS = (500, 120)  # of one result in the prompt, if as many as wanted don't fit
 
 
 def answer(
@@ -43,6 +43,8 @@ def answer(
     """
     if not question.strip():
         raise UsageError("the question is empty; write one")
+    if question != question.encode(errors="replace").decode():
+        raise UsageError("the question holds half a character; write it in UTF-8")
     if examples is None:
         examples = bundled_examples(toolbox)
     return told(Run(question, toolbox, model, settings, examples).tell)
@@ -134,7 +136,7 @@ class Run:
         self, outcomes: Mapping[int, Outcome], *, may_replan: bool, log: EventLog
     ) -> Ending:
         most = self._settings.answer_tokens
-        for limit in RESULT_CHARS:
+        for limit in (self._settings.result_chars, *FEWER_RESULT_CHARS):
             lines = list(_results(outcomes, limit))
             message = render.results_message(lines)
             if await fits(self._model, [*self._transcript, message], most):

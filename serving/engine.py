@@ -13,7 +13,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -71,12 +70,8 @@ class EngineRoom:
     def __init__(self, cache_dir: Path) -> None:
         self._directory = cache_dir / "engine"
         self._state = self._directory / "state.json"
-        try:
+        with self._writing():
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise UsageError(
-                f"can't make {self._directory}: {error.strerror}; set HEADSTART_CACHE"
-            ) from None
 
     def find(self) -> Engine | None:
         """The engine that runs, if one does; forgets one that has died."""
@@ -97,9 +92,10 @@ class EngineRoom:
     def remember(self, engine: Engine) -> None:
         """Writes the state file, readable by its owner only, in one step."""
         partial = self._state.with_suffix(f".{os.getpid()}")
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(engine), file)
-        partial.replace(self._state)
+        with self._writing():
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump(asdict(engine), file)
+            partial.replace(self._state)
 
     def forget(self, engine: Engine) -> None:
         """Removes the state file if it still speaks of this engine."""
@@ -113,26 +109,42 @@ class EngineRoom:
         """Starts the engine's process and returns at once; it answers later."""
         log = self._directory / "engine.log"
         key = secrets.token_urlsafe(24)
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                command(weights, port, gpu=gpu, extra=extra),
-                env=environment(key),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        started = psutil.Process(process.pid).create_time()
-        engine = Engine(process.pid, started, f"http://{HOST}:{port}", key, weights.name, str(log))
+        arguments = command(weights, port, gpu=gpu, extra=extra)
+        # Not subprocess.Popen, which expects that whoever starts a process also outlives it.
+        pid = os.posix_spawn(
+            arguments[0],
+            arguments,
+            environment(key),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        started = psutil.Process(pid).create_time()
+        engine = Engine(pid, started, f"http://{HOST}:{port}", key, weights.name, str(log))
         self.remember(engine)
         return engine
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held while looking for the engine and starting it, so that two starts end with one."""
-        with (self._directory / "lock").open("w") as file:
+        with self._writing():
+            file = (self._directory / "lock").open("w")
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(
+                f"can't write to {self._directory}: {error.strerror}; make room there, or set "
+                "HEADSTART_CACHE to another directory"
+            ) from None
 
     def stop(self) -> Engine | None:
         """Ends the engine and all its processes; returns what it was, None if there was none."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from executor.errors import RunError
 from executor.events import AnswerText, EventLog
-from planner_prompts.grammar import ANSWER, REPLAN
+from planner_prompts.grammar import ANSWER, REPLAN, matches
 from planner_prompts.messages import Message
 from serving.model import Model, Sampling
 
@@ -46,8 +46,7 @@ async def join(
                 note = f" [cut off after {sampling.max_tokens} tokens]"
                 log.emit(AnswerText(text=note))
                 text += note
-    if not text.startswith((ANSWER, REPLAN)):
-        raise RunError(
-            "no_ending", f"the model ended the run with neither answer nor replan: {text!r}"
-        )
+    assert sampling.regex is not None
+    if not matches(sampling.regex, text):  # cut off too early, or an engine without grammars
+        raise RunError("no_ending", f"the model gave no usable answer: {text!r}")
     return Ending(text)

@@ -7,8 +7,8 @@ between a plan that has ended and one that ran out of tokens; so the stream is r
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -115,10 +115,11 @@ class VllmModel:
         }
         if sampling.regex is not None:
             body["structured_outputs"] = {"regex": sampling.regex}
-        async with self._server.request(
-            "POST", "v1/chat/completions", body, seconds=None
-        ) as response:
-            yield _deltas(response)
+        async with (
+            self._server.request("POST", "v1/chat/completions", body, seconds=None) as response,
+            aclosing(_deltas(response)) as deltas,
+        ):
+            yield deltas
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,11 @@ async def _refusal(response: aiohttp.ClientResponse) -> str:
     try:
         reason = json.loads(text)["error"]["message"]
     except (ValueError, KeyError, TypeError):
-        reason = text[:200] or response.reason
+        reason = f"not an answer of vLLM: {' '.join(text.split())[:80]}"
     return f"the engine refused the request ({response.status}): {reason}"
 
 
-async def _deltas(response: aiohttp.ClientResponse) -> AsyncIterator[Delta]:
+async def _deltas(response: aiohttp.ClientResponse) -> AsyncGenerator[Delta, None]:
     """Server-sent events -> deltas. Ends behind the finish reason, or raises EngineError."""
     finished = False
     async for line in response.content:

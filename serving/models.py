@@ -118,7 +118,10 @@ def _convert(source: Path, target: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UsageError(f"the embedded model could not be converted: {last}")
+        raise UsageError(
+            f"the embedded model could not be converted in {target.parent} ({last}); make room "
+            "there, or set HEADSTART_CACHE to another directory"
+        )
 
 
 def _publish(partial: Path, target: Path) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from planner_prompts.messages import Message
@@ -56,13 +56,14 @@ class ScriptedModel:
         chunks = [Chunk(reply)] if isinstance(reply, str) else reply
         self.open_streams += 1
         try:
-            yield self._replay(chunks, sampling.max_tokens)
+            async with aclosing(self._replay(chunks, sampling.max_tokens)) as deltas:
+                yield deltas
         finally:
             self.open_streams -= 1
 
     async def _replay(
         self, chunks: Sequence[Chunk | Exception], max_tokens: int
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         due = asyncio.get_running_loop().time()
         for chunk in chunks[:max_tokens]:
             if isinstance(chunk, Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,21 +45,24 @@ class Settings:
             engine_url=env.get("HEADSTART_ENGINE_URL", default.engine_url),
             engine_key=env.get("HEADSTART_ENGINE_KEY", default.engine_key),
             cache_dir=Path(cache).expanduser(),
-            deadline=_positive(env, "HEADSTART_DEADLINE", default.deadline),
-            max_plans=int(_positive(env, "HEADSTART_MAX_PLANS", default.max_plans)),
-            temperature=_number(env, "HEADSTART_TEMPERATURE", default.temperature),
+            deadline=_number(env, "HEADSTART_DEADLINE", default.deadline, least=1),
+            max_plans=_whole(env, "HEADSTART_MAX_PLANS", default.max_plans, least=1),
+            temperature=_number(env, "HEADSTART_TEMPERATURE", default.temperature, least=0),
         )
 
 
-def _number(env: Mapping[str, str], name: str, default: float) -> float:
+def _number(env: Mapping[str, str], name: str, default: float, *, least: int) -> float:
     try:
-        return float(env.get(name) or default)
+        number = float(env.get(name) or default)
     except ValueError:
-        raise UsageError(f"{name} is {env[name]!r}; it must be a number") from None
-
-
-def _positive(env: Mapping[str, str], name: str, default: float) -> float:
-    number = _number(env, name, default)
-    if number < 1:
-        raise UsageError(f"{name} is {env[name]!r}; it must be 1 or more")
+        number = math.nan
+    if not math.isfinite(number) or number < least:
+        raise UsageError(f"{name} is {env[name]!r}; it must be a number, {least} or more")
     return number
+
+
+def _whole(env: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    number = _number(env, name, default, least=least)
+    if not number.is_integer():
+        raise UsageError(f"{name} is {env[name]!r}; it must be a whole number")
+    return int(number)

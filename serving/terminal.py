@@ -34,7 +34,8 @@ from executor.events import (
 )
 from executor.stats import Stats
 
-BAR_WIDTH = 44
+BAR_WIDTH = 32  # with the label and the times, a timeline fits into 80 columns
+LABEL_WIDTH = 24
 SHOWN = 70  # characters of a line or a result in the live view
 
 _STYLES = {
@@ -228,7 +229,7 @@ def timeline(picture: RunPicture) -> Table:
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     rows = [("plan", span.began, span.ended, "magenta") for span in picture.plans]
     rows += [
-        (_brief(row.line, 30), row.started, row.ended, _STYLES[row.state][1])
+        (_brief(row.line, LABEL_WIDTH), row.started, row.ended, _STYLES[row.state][1])
         for row in picture.tasks.values()
         if row.started is not None
     ]
@@ -241,9 +242,9 @@ def timeline(picture: RunPicture) -> Table:
 
 
 def _bar(began: float, ended: float, total: float) -> str:
-    start = min(BAR_WIDTH - 1, int(began / total * BAR_WIDTH))
-    length = max(1, round((ended - began) / total * BAR_WIDTH))
-    return "·" * start + "█" * min(length, BAR_WIDTH - start) + "·" * (BAR_WIDTH - start - length)
+    start = min(BAR_WIDTH - 1, round(began / total * BAR_WIDTH))
+    end = max(start + 1, round(ended / total * BAR_WIDTH))
+    return "·" * start + "█" * (end - start) + "·" * (BAR_WIDTH - end)
 
 
 def _summary(stats: Stats) -> Text:

@@ -28,11 +28,11 @@ async def prove_grammar(model: Model) -> None:
     """Raises EngineError unless the engine writes what only a grammar makes it write."""
     word = secrets.token_hex(4)
     messages = [Message(role="user", content="Say hello.")]
-    reply = await _reply(model, messages, Sampling(max_tokens=32, regex=f"{word}-[0-9]"))
-    if not re.fullmatch(f"{word}-[0-9]", reply):
+    written = await reply(model, messages, Sampling(max_tokens=32, regex=f"{word}-[0-9]"))
+    if not re.fullmatch(f"{word}-[0-9]", written):
         raise EngineError(
             f"the engine does not obey grammars: asked for {word}-<digit>, "
-            f"it wrote {reply[:80]!r}; it must be vLLM 0.12 or later"
+            f"it wrote {written[:80]!r}; it must be vLLM 0.12 or later"
         )
 
 
@@ -44,9 +44,10 @@ async def warm(model: Model, toolbox: ToolBox, examples: Sequence[Example], max_
         join_regex(replan=True),
         join_regex(replan=False),
     ):
-        await _reply(model, messages, Sampling(max_tokens=1, regex=regex))
+        await reply(model, messages, Sampling(max_tokens=1, regex=regex))
 
 
-async def _reply(model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
+async def reply(model: Model, messages: Sequence[Message], sampling: Sampling) -> str:
+    """The whole reply at once."""
     async with model.stream(messages, sampling) as deltas:
         return "".join([delta.text async for delta in deltas])

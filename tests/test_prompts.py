@@ -1,0 +1,242 @@
+"""What the model reads: the prompt as a whole, the tools in it, and the worked examples."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from executor.builtin import TOOLBOX
+from executor.errors import UsageError
+from executor.parser import PlanParser
+from executor.plan import Task
+from executor.tools import Tool, ToolBox, tool
+from executor.values import resolve, text_of
+from planner_prompts.examples import Example, bundled_examples, load_examples
+from planner_prompts.messages import Message
+from planner_prompts.render import (
+    describe,
+    opening,
+    plan_message,
+    replan_messages,
+    result_line,
+    results_message,
+)
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "prompt_bundled.txt"
+
+
+def test_the_prompt_for_the_bundled_tools_reads_so() -> None:
+    """To renew the snapshot after a change that is meant: UPDATE_SNAPSHOTS=1 pytest tests."""
+    messages = [
+        *opening(TOOLBOX, bundled_examples(TOOLBOX), "How tall is K2?"),
+        plan_message('1. search("height of K3")\n2. join()'),
+        results_message([result_line(1, "error: nothing found")]),
+        *replan_messages("Replan: K3 is not known", first_id=2),
+    ]
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.write_text(as_text(messages), encoding="utf-8")
+    assert as_text(messages) == SNAPSHOT.read_text(encoding="utf-8")
+
+
+def as_text(messages: list[Message]) -> str:
+    return "\n".join(f"=== {turn['role']}\n{turn['content']}\n" for turn in messages)
+
+
+def test_without_tools_and_results_the_prompt_says_so() -> None:
+    system, question = opening(ToolBox([]), [], "Who are you?")
+    assert "\nTools:\n(none)\n" in system["content"]
+    assert question == {"role": "user", "content": "Who are you?"}
+    assert results_message([])["content"] == "Results:\n(none)"
+
+
+def test_dollar_signs_pass_into_the_prompt_as_they_are() -> None:
+    @tool
+    def price(of: str) -> str:
+        """In $, or ${currency}."""
+
+    system, _ = opening(ToolBox([price]), [], "?")
+    assert "- price(of: string): In $, or ${currency}." in system["content"]
+    assert results_message(["$1 = 5 $"])["content"] == "Results:\n$1 = 5 $"
+
+
+@tool
+def plain(query: str) -> str: ...
+
+
+@tool
+def much(
+    size: Literal["é", 2, None] = "é",
+    *,
+    tags: list[list[str]],
+    day: str | None = None,
+    exact: bool = False,
+) -> str:
+    """Does much,
+    in two lines.
+
+    Not for the planner.
+    """
+
+
+FROM_SCHEMA = Tool.from_json_schema(
+    "web.get",
+    "Gets a page: ",
+    {
+        "type": "object",
+        "properties": {"age": {"type": "integer"}, "id": {"const": "a"}},
+        "required": ["id"],
+    },
+    lambda **_: None,
+)
+
+
+@pytest.mark.parametrize(
+    ("tool", "description"),
+    [
+        (plain, "- plain(query: string)"),
+        (
+            much,
+            '- much(tags: [[string]], size: "é" | 2 | null = "é", day: string | null = null, '
+            "exact: boolean = false): Does much, in two lines.",
+        ),
+        (FROM_SCHEMA, '- web.get(id: "a", age?: integer): Gets a page'),
+    ],
+    ids=["plain", "much", "from_schema"],
+)
+def test_a_tool_is_described_by_its_signature_and_first_paragraph(
+    tool: Tool, description: str
+) -> None:
+    assert describe(tool) == description
+
+
+BUNDLED = bundled_examples(TOOLBOX)
+
+
+def test_the_bundled_tools_have_examples() -> None:
+    # One without a tool, and some with each.
+    assert any(not example.results for example in BUNDLED)
+    for item in TOOLBOX:
+        assert sum(f"{item.name}(" in example.plan for example in BUNDLED) >= 2
+
+
+@pytest.mark.parametrize("example", BUNDLED, ids=[example.question for example in BUNDLED])
+def test_a_bundled_example_shows_what_its_tools_give(example: Example) -> None:
+    results: dict[int, Any] = {}
+    for item in PlanParser(TOOLBOX).feed(example.plan):
+        if isinstance(item, Task):
+            called = TOOLBOX[item.tool_name]
+            results[item.id] = called(**called.validate(dict(resolve(item.args, results))))
+    assert example.results == {id: text_of(result) for id, result in results.items()}
+
+
+@pytest.mark.parametrize("example", BUNDLED, ids=[example.question for example in BUNDLED])
+def test_a_bundled_answer_is_taken_from_the_last_result(example: Example) -> None:
+    if example.results:
+        number = example.results[max(example.results)].split()[0]
+        assert number in example.answer
+
+
+@pytest.mark.parametrize("names", [[], ["calculate"], ["search"]])
+def test_bundled_examples_with_other_tools_are_left_out(names: list[str]) -> None:
+    toolbox = TOOLBOX.subset(names)
+    kept = bundled_examples(toolbox)
+    assert 0 < len(kept) < len(BUNDLED)
+    assert all(
+        item.tool_name in toolbox
+        for example in kept
+        for item in PlanParser(TOOLBOX).feed(example.plan)
+        if isinstance(item, Task)
+    )
+
+
+GOOD_FILE = """
+- question: How tall is K2?
+  plan: |
+    1. plain("K2")
+    2. plain("$1")
+    3. join()
+  results: {1: 8611, 2: 28251 ft}
+  answer: It is 28251 ft tall.
+- {question: 'Who are you?', plan: 1. join(), results: {}, answer: A planner.}
+"""
+
+
+def test_a_users_examples_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "examples.yaml"
+    file.write_text(GOOD_FILE)
+    assert load_examples(file, ToolBox([plain])) == [
+        Example(
+            question="How tall is K2?",
+            plan='1. plain("K2")\n2. plain("$1")\n3. join()',
+            results={1: "8611", 2: "28251 ft"},
+            answer="It is 28251 ft tall.",
+        ),
+        Example(question="Who are you?", plan="1. join()", results={}, answer="A planner."),
+    ]
+
+
+def test_an_empty_file_holds_no_examples(tmp_path: Path) -> None:
+    file = tmp_path / "examples.yaml"
+    file.write_text("# none yet\n")
+    assert load_examples(file, ToolBox([plain])) == []
+
+
+def second(plan: str = "1. join()", results: str = "{}", more: str = "") -> bytes:
+    """A file whose second example is the doubtful one."""
+    first = "- {question: a, plan: 1. join(), results: {}, answer: b}\n"
+    start = f"- question: a\n  plan: '{plan}'\n  results: {results}\n  answer: b\n"
+    return (first + start + more).encode()
+
+
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "not UTF-8": (b"- question: \xff", "can't read the examples {}: not UTF-8 text"),
+    "not YAML": (b"- [", "{} is not YAML: while parsing"),
+    "no such day": (second(more="  when: 2026-13-01"), "{} is not YAML: month must be in 1..12"),
+    "no list": (b"question: a", "{}: Input should be a valid list"),
+    "no example": (b"- 5", "{}, example 1: Input should be"),
+    "missing key": (b"- {question: a}", "{}, example 1: plan: Field required"),
+    "extra key": (second(more="  note: c"), "{}, example 2: note: Extra inputs are not permitted"),
+    "empty question": (
+        b"- {question: '', plan: 1. join(), results: {}, answer: b}",
+        "{}, example 1: question: String should have at least 1 character",
+    ),
+    "result without a text": (
+        second('1. plain("a")\n\n    2. join()', "{1: [2]}"),
+        "{}, example 2: results: 1: Input should be a valid string",
+    ),
+    "no plan": (second("look it up"), "{}, example 2: its plan: line 1, column 11: the plan ends"),
+    "no join": (
+        second('1. plain("a")', "{1: b}"),
+        "{}, example 2: its plan: line 1, column 14: the plan ends without 2. join()",
+    ),
+    "unknown tool": (
+        second("1. fly()\n\n    2. join()"),
+        "{}, example 2: its plan: line 1, column 4: no tool is called fly",
+    ),
+    "missing result": (
+        second('1. plain("a")\n\n    2. plain("b")\n\n    3. join()', "{1: c}"),
+        "{}, example 2: it needs one result for each of the tasks [1, 2]",
+    ),
+    "a result too many": (
+        second(results="{1: c}"),
+        "{}, example 2: it needs one result for each of the tasks []",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_faulty_example_is_refused_in_one_line_with_its_place(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "examples.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError) as refusal:
+        load_examples(file, ToolBox([plain]))
+    assert str(refusal.value).startswith(message.format(file))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"can't read the examples .*none\.yaml: No such file"):
+        load_examples(tmp_path / "none.yaml", TOOLBOX)
