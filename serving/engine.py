@@ -14,7 +14,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -51,10 +51,24 @@ class Engine:
         """Whether that very process runs, not another one that got its number."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            return self._is(process) and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+    def processes(self) -> list[psutil.Process]:
+        """What is left of its process group, also after its leader's death."""
+        if psutil.pid_exists(self.pid) and not self._is(psutil.Process(self.pid)):
+            return []  # the number is another's now, which it can't be while the group lives
+        members = []
+        for process in psutil.process_iter():
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                is_member = os.getpgid(process.pid) == self.pid
+                if is_member and process.status() != psutil.STATUS_ZOMBIE:
+                    members.append(process)
+        return members
+
+    def _is(self, process: psutil.Process) -> bool:
+        return abs(process.create_time() - self.started) < 1
 
     def post_mortem(self) -> str:
         """What to add to an error: why the engine is dead, from its log; empty if it lives."""
@@ -208,23 +222,11 @@ async def _is_healthy(session: aiohttp.ClientSession, engine: Engine) -> bool:
 def end(engine: Engine) -> None:
     """Ends the engine's process group: asks first, then kills what is left."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        members = _group(engine.pid)
+        members = engine.processes()
         if not members:
             return
         os.killpg(engine.pid, number)
         psutil.wait_procs(members, timeout=STOP_SECONDS)
-
-
-def _group(leader: int) -> list[psutil.Process]:
-    """The processes of the group that `leader` leads or led."""
-    members = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                members.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return members
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -15,13 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from executor.events import (
-    AnswerText,
     Event,
-    PlanFinished,
-    PlanStarted,
-    PlanText,
-    Replan,
-    RunCancelled,
     RunFailed,
     RunFinished,
     TaskCancelled,
@@ -29,10 +23,10 @@ from executor.events import (
     TaskFinished,
     TaskSealed,
     TaskSkipped,
-    TaskStarted,
     to_wire,
 )
 from executor.stats import Stats
+from serving.picture import RunPicture, TaskRow, clean
 
 BAR_WIDTH = 32  # with the label and the times, a timeline fits into 80 columns
 LABEL_WIDTH = 24
@@ -60,8 +54,9 @@ def view_for(*, json_lines: bool) -> Iterator[View]:
     if json_lines:
         yield JsonView()
     elif console.is_terminal:
-        with Live(console=console, auto_refresh=True, refresh_per_second=12) as live:
-            yield LiveView(live)
+        view = LiveView()
+        with Live(console=console, refresh_per_second=12, get_renderable=view.draw):
+            yield view
     else:
         yield PlainView(console)
 
@@ -73,95 +68,19 @@ class JsonView:
         print(json.dumps(to_wire(event), ensure_ascii=False, default=str), flush=True)
 
 
-@dataclass(slots=True)
-class TaskRow:
-    """What the view knows of one task; times in seconds since the run began."""
-
-    line: str
-    state: str = "sealed"
-    started: float | None = None
-    ended: float | None = None
-    note: str = ""
-
-
-@dataclass(slots=True)
-class Span:
-    began: float
-    ended: float | None = None
-
-
-@dataclass(slots=True)
-class RunPicture:
-    """A run as far as its events tell, as data."""
-
-    now: float = 0.0
-    plans: list[Span] = field(default_factory=list)
-    joins: list[Span] = field(default_factory=list)
-    tasks: dict[int, TaskRow] = field(default_factory=dict)
-    writing: str = ""  # the plan's line that is not sealed yet
-    notes: list[str] = field(default_factory=list)
-    answer: str = ""
-    ending: RunFinished | RunFailed | RunCancelled | None = None
-
-    def take(self, event: Event) -> None:
-        self.now = event.at
-        match event:
-            case PlanStarted():
-                self.plans.append(Span(event.at))
-            case PlanText(text=text):
-                self.writing = (self.writing + text).split("\n")[-1]
-            case PlanFinished(ended_by=ended_by, message=message):
-                self.plans[-1].ended = event.at
-                self.writing = ""
-                if ended_by != "join":
-                    self.notes.append(f"the plan was broken off ({ended_by}): {message}")
-                self._begin_join()
-            case TaskSealed(task_id=task_id, line=line):
-                self.tasks[task_id] = TaskRow(line)
-                self.writing = ""
-            case TaskStarted(task_id=task_id):
-                self.tasks[task_id].state = "running"
-                self.tasks[task_id].started = event.at
-            case TaskFinished(task_id=task_id, result=result):
-                self._end_task(task_id, "done", result)
-            case TaskFailed(task_id=task_id, message=message):
-                self._end_task(task_id, "failed", message)
-            case TaskSkipped(task_id=task_id, message=message):
-                self._end_task(task_id, "skipped", message)
-            case TaskCancelled(task_id=task_id, message=message):
-                self._end_task(task_id, "cancelled", message)
-            case AnswerText(text=text):
-                self.answer += text
-            case Replan(reason=reason):
-                self.joins[-1].ended = event.at
-                self.notes.append(f"planning again: {reason}")
-            case RunFinished() | RunFailed() | RunCancelled():
-                self.ending = event
-                if self.joins:
-                    self.joins[-1].ended = event.at
-
-    def _end_task(self, task_id: int, state: str, note: str) -> None:
-        task = self.tasks[task_id]
-        task.state, task.note, task.ended = state, note, self.now
-        self._begin_join()
-
-    def _begin_join(self) -> None:
-        """A join begins when its plan is written and its tasks have ended."""
-        settled = all(task.ended is not None for task in self.tasks.values())
-        if settled and self.plans[-1].ended is not None:
-            self.joins[len(self.plans) - 1 :] = [Span(self.now)]
-
-
 class LiveView:
-    """Redraws the run in place, and leaves the finished picture behind."""
+    """The run as it stands, to be redrawn in place; between events, its clocks go on."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self) -> None:
         self._picture = RunPicture()
+        self._shown_at = monotonic()
 
     def show(self, event: Event) -> None:
         self._picture.take(event)
-        self._live.update(draw(self._picture), refresh=self._picture.ending is not None)
+        self._shown_at = monotonic()
+
+    def draw(self) -> RenderableType:
+        return draw(self._picture, self._picture.now + monotonic() - self._shown_at)
 
 
 class PlainView:
@@ -174,7 +93,7 @@ class PlainView:
     def show(self, event: Event) -> None:
         self._picture.take(event)
         if isinstance(event, TaskSealed):
-            self._console.print(f"{event.at:7.2f} s  {event.line}", markup=False)
+            self._console.print(f"{event.at:7.2f} s  {clean(event.line)}", markup=False)
         elif isinstance(event, (TaskFinished, TaskFailed, TaskSkipped, TaskCancelled)):
             row = self._picture.tasks[event.task_id]
             note = _brief(row.note)
@@ -185,13 +104,11 @@ class PlainView:
             self._console.print(*_ending(self._picture), sep="\n")
 
 
-def draw(picture: RunPicture) -> RenderableType:
+def draw(picture: RunPicture, now: float) -> RenderableType:
     """The whole run: while it goes on the plan with its states, then the timeline too."""
-    parts: list[RenderableType] = [
-        _task_line(id, row, picture.now) for id, row in picture.tasks.items()
-    ]
+    parts: list[RenderableType] = [_task_line(row, now) for row in picture.tasks.values()]
     if picture.writing:
-        parts.append(Text(f"  {picture.writing}▌", style="bold"))
+        parts.append(Text(f"  {picture.writing.strip()}▌", style="bold"))
     if picture.ending is not None:
         return Group(*parts, *_ending(picture))
     return Group(
@@ -199,7 +116,7 @@ def draw(picture: RunPicture) -> RenderableType:
     )
 
 
-def _task_line(task_id: int, row: TaskRow, now: float) -> Text:
+def _task_line(row: TaskRow, now: float) -> Text:
     mark, style = _STYLES[row.state]
     line = Text(f"{mark} ", style=style).append(_brief(row.line), style="default")
     if row.started is not None:
@@ -212,9 +129,9 @@ def _ending(picture: RunPicture) -> list[RenderableType]:
     notes = [Text(note, style="yellow") for note in picture.notes]
     parts: list[RenderableType] = [*notes, Text()]
     if isinstance(ending, RunFinished):
-        parts.append(Text(ending.answer, style="bold"))
+        parts.append(Text(clean(ending.answer), style="bold"))
     elif isinstance(ending, RunFailed):
-        parts.append(Text(f"failed ({ending.reason}): {ending.message}", style="red"))
+        parts.append(Text(f"failed ({ending.reason}): {clean(ending.message)}", style="red"))
     elif ending is not None:
         parts.append(Text(f"cancelled: {ending.message}", style="yellow"))
     if ending is not None and picture.plans:
@@ -237,7 +154,9 @@ def timeline(picture: RunPicture) -> Table:
     for label, began, ended, style in sorted(rows, key=lambda row: row[1] or 0.0):
         span = (began or 0.0, picture.now if ended is None else ended)
         times = f"{span[0]:6.2f} – {span[1]:.2f} s"
-        table.add_row(label, Text(_bar(*span, picture.now), style=style), Text(times, style="dim"))
+        table.add_row(
+            Text(label), Text(_bar(*span, picture.now), style=style), Text(times, style="dim")
+        )
     return table
 
 
@@ -259,4 +178,5 @@ def _summary(stats: Stats) -> Text:
 
 
 def _brief(text: str, limit: int = SHOWN) -> str:
-    return re.sub(r"\s+", " ", text if len(text) <= limit else text[: limit - 1] + "…")
+    line = clean(re.sub(r"\s+", " ", text))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
