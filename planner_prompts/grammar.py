@@ -14,7 +14,8 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from executor.plan import JOIN
-from executor.tools import Schema, Tool, ToolBox
+from executor.signatures import Schema
+from executor.tools import Tool, ToolBox
 
 if TYPE_CHECKING:
     from outlines.types.dsl import Term

@@ -13,7 +13,8 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from executor.tools import Schema, Tool, ToolBox
+from executor.signatures import Schema
+from executor.tools import Tool, ToolBox
 from planner_prompts.examples import Example
 from planner_prompts.grammar import ANSWER
 from planner_prompts.messages import Message, Role

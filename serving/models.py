@@ -119,8 +119,8 @@ def _convert(source: Path, target: Path) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UsageError(
-            f"the embedded model could not be converted in {target.parent} ({last}); make room "
-            "there, or set HEADSTART_CACHE to another directory"
+            f"the embedded model could not be converted ({last}); if the disk is "
+            f"full, make room in {target.parents[1]}, or set HEADSTART_CACHE to another directory"
         )
 
 

@@ -17,6 +17,11 @@ from serving.model import VllmModel
 from serving.settings import EMBEDDED, Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that ends the engine comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("ends_engine") is not None)
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(model=EMBEDDED, cache_dir=tmp_path_factory.mktemp("cache"))

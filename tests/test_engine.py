@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import time
 from dataclasses import replace
 
@@ -26,7 +28,7 @@ from executor.events import (
 )
 from executor.tools import Tool, ToolBox, tool
 from serving.compiler import answer
-from serving.engine import Engine, end
+from serving.engine import Engine
 from serving.model import Sampling, VllmModel
 from serving.settings import Settings
 from serving.warmup import prove_grammar, reply
@@ -211,14 +213,14 @@ async def test_a_wrong_key_and_a_wrong_model_say_so(engine: Engine) -> None:
             pass
 
 
+@pytest.mark.ends_engine
 async def test_an_engine_that_dies_in_a_run_ends_it_with_its_log(engine: Engine) -> None:
-    """Comes last in this file: it ends the engine."""
     async with engine.connect() as model:
         settings = Settings()
         async with answer(QUESTION, toolbox=TOOLBOX, model=model, settings=settings) as events:
             async for event in events:
                 if isinstance(event, PlanText):
-                    end(engine)
+                    os.killpg(engine.pid, signal.SIGKILL)
     assert isinstance(event, RunFailed)
     assert event.reason == "engine"
     assert "the engine died" in event.message

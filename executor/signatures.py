@@ -1,0 +1,140 @@
+"""From a function's signature or a JSON Schema to what a plan may write and a call may get."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NotRequired
+
+import pydantic
+import pydantic_core
+from typing_extensions import TypedDict
+
+from executor.errors import ArgumentError, ToolDefinitionError
+
+Schema = Mapping[str, Any]
+Arguments = Mapping[str, Any]
+
+SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
+PLAIN_NAME = re.compile(r"[^\W\d][\w.-]*")
+_typed_dict: Any = TypedDict  # made at run time, which type checkers don't follow
+
+
+def arguments_adapter(function: Callable[..., Any]) -> pydantic.TypeAdapter[Any]:
+    """A validator for the arguments as a typed dictionary, where no parameter name is special."""
+    name = getattr(function, "__name__", repr(function))
+    if not inspect.isroutine(function):
+        raise ToolDefinitionError(f"{name}: a tool is made from a function")
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+        signature = inspect.signature(function)
+    except (NameError, AttributeError, SyntaxError, TypeError, ValueError) as error:
+        raise ToolDefinitionError(f"{name}: its signature can't be read: {error}") from None
+    fields: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        where = f"{name}({parameter.name})"
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise ToolDefinitionError(f"{where}: a plan names each argument, so no * parameters")
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ToolDefinitionError(f"{where}: a plan names arguments, so none positional-only")
+        if parameter.name not in hints:
+            raise ToolDefinitionError(
+                f"{where}: has no type; write one, such as {parameter.name}: str"
+            )
+        hint = hints[parameter.name]
+        _check_hint(where, hint)
+        fields[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
+    arguments: Any = _typed_dict(name, fields)
+    arguments.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+    return pydantic.TypeAdapter(arguments)
+
+
+def _check_hint(where: str, hint: Any) -> None:
+    try:
+        pydantic.TypeAdapter(hint).json_schema()
+    except pydantic.errors.PydanticUserError:
+        kind = inspect.formatannotation(hint)
+        raise ToolDefinitionError(f"{where}: no JSON value can stand for {kind}") from None
+
+
+def schema_of(function: Callable[..., Any], adapter: pydantic.TypeAdapter[Any]) -> Schema:
+    """The JSON Schema object of a function's parameters, with their defaults."""
+    schema = adapter.json_schema()
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.default is not parameter.empty:
+            default = pydantic_core.to_jsonable_python(parameter.default, fallback=str)
+            schema["properties"][parameter.name]["default"] = default
+    return schema
+
+
+def signature_validator(
+    adapter: pydantic.TypeAdapter[Any],
+) -> Callable[[Arguments], dict[str, Any]]:
+    """Checks arguments against a signature; raises ArgumentError with the path to the fault."""
+
+    def validate(args: Arguments) -> dict[str, Any]:
+        try:
+            checked: dict[str, Any] = adapter.validate_python(dict(args))
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ArgumentError(f"{_path(first['loc'])}: {first['msg']}") from None
+        return checked
+
+    return validate
+
+
+def schema_validator(name: str, parameters: Schema) -> Callable[[Arguments], dict[str, Any]]:
+    """The same for a JSON Schema. Raises ToolDefinitionError if it is none, or of no object."""
+    import jsonschema  # costs a tenth of a second, and most toolboxes don't need it
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(parameters)
+    except jsonschema.SchemaError as error:
+        raise ToolDefinitionError(f"{name}: {error.json_path}: {error.message}") from None
+    if parameters.get("type") != "object":
+        raise ToolDefinitionError(f'{name}: its parameters must be a schema of type "object"')
+
+    validator = jsonschema.Draft202012Validator(parameters)
+
+    def validate(args: Arguments) -> dict[str, Any]:
+        error = next(validator.iter_errors(dict(args)), None)
+        if error is not None:
+            raise ArgumentError(f"{_path(error.absolute_path)}: {error.message}")
+        return dict(args)
+
+    return validate
+
+
+def _path(steps: Iterable[str | int]) -> str:
+    joined = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return joined.lstrip(".") or "arguments"
+
+
+def check_parameter(where: str, name: str, schema: Schema) -> None:
+    """Raises ToolDefinitionError for a parameter that a plan can't give a value."""
+    if not PLAIN_NAME.fullmatch(name):
+        raise ToolDefinitionError(f"{where}: a parameter needs a plain name")
+    _check_type(where, schema)
+
+
+def _check_type(where: str, schema: Schema) -> None:
+    """Refuses what the plan grammar can't write: so far all but scalars, choices and arrays."""
+    kind = schema.get("type", "of no stated type") if isinstance(schema, Mapping) else schema
+    if not isinstance(kind, str):
+        raise ToolDefinitionError(f"{where}: needs one stated type, not {kind}")
+    if "enum" in schema or "const" in schema:
+        choices = schema.get("enum", [schema.get("const")])
+        if not choices or any(isinstance(choice, (dict, list)) for choice in choices):
+            raise ToolDefinitionError(f"{where}: choices must be single values")
+    elif "anyOf" in schema:
+        for choice in schema["anyOf"]:
+            _check_type(where, choice)
+    elif kind == "array" and isinstance(schema.get("items"), Mapping):
+        _check_type(where + "[]", schema["items"])
+    elif kind not in SCALARS:
+        raise ToolDefinitionError(
+            f"{where}: is {kind}; a parameter is text, a number, true or false, a choice of such "
+            "values, or a list of them with its item type"
+        )
