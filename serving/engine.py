@@ -70,9 +70,21 @@ class Engine:
     def _is(self, process: psutil.Process) -> bool:
         return abs(process.create_time() - self.started) < 1
 
-    def post_mortem(self) -> str:
-        """What to add to an error: why the engine is dead, from its log; empty if it lives."""
-        return "" if self.alive() else "; the engine died" + cause(Path(self.log))
+    async def healthy(self) -> bool:
+        """Whether the server answers and its core lives."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{self.url}/health") as response,
+            ):
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def post_mortem(self) -> str:
+        """What to add to an error: what the engine died of, or where to look if it lives."""
+        log = Path(self.log)
+        return f"; its log is {log}" if await self.healthy() else "; the engine died" + cause(log)
 
     def connect(self) -> AbstractAsyncContextManager[VllmModel]:
         return VllmModel.connect(self.url, self.key, post_mortem=self.post_mortem)
@@ -200,23 +212,14 @@ async def wait_until_healthy(engine: Engine, seconds: float, progress: Progress)
     log = Path(engine.log)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with aiohttp.ClientSession() as session:
-        while not await _is_healthy(session, engine):
-            waited = loop.time() - began
-            if not engine.alive():
-                raise EngineError("the engine died while it was loading" + cause(log))
-            if waited > seconds:
-                raise EngineError(f"the engine did not answer within {seconds:g} s" + cause(log))
-            progress(f"{stage(log)} ({waited:.0f} s)")
-            await asyncio.sleep(POLL_SECONDS)
-
-
-async def _is_healthy(session: aiohttp.ClientSession, engine: Engine) -> bool:
-    try:
-        async with session.get(f"{engine.url}/health") as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False
+    while not await engine.healthy():
+        waited = loop.time() - began
+        if not engine.alive():
+            raise EngineError("the engine died while it was loading" + cause(log))
+        if waited > seconds:
+            raise EngineError(f"the engine did not answer within {seconds:g} s" + cause(log))
+        progress(f"{stage(log)} ({waited:.0f} s)")
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def end(engine: Engine) -> None:

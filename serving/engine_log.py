@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-TAIL_LINES = 12
+TAIL_LINES = 12  # that are shown
+LAST_WORDS = 150  # lines among which the cause is looked for
+_FATAL = re.compile(r"^\w*(?:Error|Exception)\b.*: |died unexpectedly")
 
 # What the engine's log says, in its order, and what that means to somebody who waits.
 _STAGES = (
@@ -34,9 +36,9 @@ def stage(log: Path) -> str:
 
 
 def cause(log: Path) -> str:
-    """The last error that the log names, and its last lines."""
+    """The first error at the log's end, which the others follow from, and its last lines."""
     lines = [_LOG_PREFIX.sub("", line) for line in _lines(log) if line.strip()]
-    errors = [line for line in lines if re.match(r"\w*(?:Error|Exception)\b.*: ", line)]
-    cause = f": {errors[-1]}" if errors else ""
+    first = next(filter(_FATAL.search, lines[-LAST_WORDS:]), None)
+    cause = f": {first[:300]}" if first else ""
     tail = "\n".join(f"  | {line[:200]}" for line in lines[-TAIL_LINES:])
     return f"{cause}\nlast lines of {log}:\n{tail}"

@@ -7,7 +7,7 @@ between a plan that has ended and one that ran out of tokens; so the stream is r
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ from executor.errors import EngineError, UsageError
 from planner_prompts.messages import Message
 
 CONNECT_SECONDS = 5.0
+PostMortem = Callable[[], Awaitable[str]]
+
 SHORT_REPLY_SECONDS = 30.0  # for requests that generate nothing
 
 
@@ -67,7 +69,7 @@ class VllmModel:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, url: str, key: str = "", name: str = "", post_mortem: Callable[[], str] = lambda: ""
+        cls, url: str, key: str = "", name: str = "", post_mortem: PostMortem | None = None
     ) -> AsyncIterator[VllmModel]:
         """Asks the server at `url` what it serves; `name` chooses if that is more than one model.
 
@@ -126,7 +128,7 @@ class VllmModel:
 class _Server:
     session: aiohttp.ClientSession
     url: str
-    post_mortem: Callable[[], str]
+    post_mortem: PostMortem | None
 
     @asynccontextmanager
     async def request(
@@ -140,16 +142,18 @@ class _Server:
                     raise EngineError(await _refusal(response))
                 yield response
         except aiohttp.ClientConnectorError as error:
-            raise self._failure(f"no engine answers at {self.url} ({error.os_error})") from None
+            raise await self._failure(
+                f"no engine answers at {self.url} ({error.os_error})"
+            ) from None
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failure(
+            raise await self._failure(
                 f"the engine broke off its reply ({error or 'timed out'})"
             ) from None
         except _BrokenOffError as error:
-            raise self._failure(str(error)) from None
+            raise await self._failure(str(error)) from None
 
-    def _failure(self, message: str) -> EngineError:
-        return EngineError(message + self.post_mortem())
+    async def _failure(self, message: str) -> EngineError:
+        return EngineError(message + (await self.post_mortem() if self.post_mortem else ""))
 
 
 class _BrokenOffError(Exception):

@@ -45,8 +45,12 @@ async def model(
         if is_new:
             _end(engine, settings)
         raise
-    async with engine.connect() as connected:
-        yield connected
+    try:
+        async with engine.connect() as connected:
+            yield connected
+    finally:
+        if not await engine.healthy():  # nothing stays behind of one that died meanwhile
+            _end(engine, settings)
 
 
 @asynccontextmanager
@@ -75,7 +79,7 @@ async def until_dead(engine: Engine) -> None:
     """Watches the engine for as long as it lives; then raises EngineError with the cause."""
     while engine.alive():  # noqa: ASYNC110  another process can't set an Event
         await asyncio.sleep(WATCH_SECONDS)
-    raise EngineError("the engine stopped" + engine.post_mortem())
+    raise EngineError("the engine stopped" + await engine.post_mortem())
 
 
 async def _ready(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
 import time
 from dataclasses import replace
 
@@ -215,12 +213,13 @@ async def test_a_wrong_key_and_a_wrong_model_say_so(engine: Engine) -> None:
 
 @pytest.mark.ends_engine
 async def test_an_engine_that_dies_in_a_run_ends_it_with_its_log(engine: Engine) -> None:
+    (core,) = (process for process in engine.processes() if "EngineCore" in process.name())
     async with engine.connect() as model:
         settings = Settings()
         async with answer(QUESTION, toolbox=TOOLBOX, model=model, settings=settings) as events:
             async for event in events:
                 if isinstance(event, PlanText):
-                    os.killpg(engine.pid, signal.SIGKILL)
+                    core.kill()
     assert isinstance(event, RunFailed)
     assert event.reason == "engine"
     assert "the engine died" in event.message

@@ -1,47 +1,32 @@
 """The `calculate` tool: arithmetic with units, read by pint's evaluator under our own limits.
 
-An expression passes through four steps: `_scan` cuts it into tokens, `_check_order` refuses what
-is no arithmetic, `_bind_units` makes units stick to their numbers, and pint's expression tree is
-evaluated with the guarded operators below. Text never reaches Python's `eval`.
+An expression is cut into tokens (expression.py), and pint's expression tree is evaluated with the
+guarded operators below. Text never reaches Python's `eval`.
 """
 
 import math
 import operator
-import re
 import threading
 from collections.abc import Callable
 from functools import cache, partial
-from token import ENDMARKER, NAME, NUMBER, OP
+from token import ENDMARKER, NUMBER
 from tokenize import TokenInfo
 from typing import Any
 
+from executor.builtin.expression import bind_units, check_order, scan, split_conversion
 from executor.errors import ToolError
 
 # pint is imported late, and its quantities are generic over a magnitude that here is int or float.
 Quantity = Any
 
 MAX_CHARACTERS = 1000
-MAX_TOKENS = 200
 MAX_MAGNITUDE = 1e100
 MAX_EXPONENT = 1000
 MAX_UNIT_POWER = 20
 
-_SAME_AS = str.maketrans(
-    {"×": "*", "·": "*", "÷": "/", "−": "-", "²": "^2", "³": "^3", "\u00a0": " ", "\u202f": " "}
-)
-_RESPELLED = {"^": "**", "per": "/", "percent": "%"}
 # "per" is the division inside a unit; it and the blank between number and unit bind tighter
 # than the division of two quantities.
 _PRIORITY = {"**": 4, "unary": 3, "": 2, "per": 2, "*": 1, "/": 1, "+": 0, "-": 0}
-_TOKEN = re.compile(
-    r"""\s*(?:
-      (?P<date>\d{4}-\d\d-\d\d\b)
-    | (?P<number>(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
-    | (?P<name>[A-Za-z_°ΔµμΩÅ][A-Za-z0-9_°ΔµμΩÅ]*)
-    | (?P<operator>\*\*|[-+*/^()%])
-    )""",
-    re.VERBOSE | re.ASCII,
-)
 # pint's symbols for these, a and d, are hard to read and easily taken for something else.
 _SPELLED_OUT = frozenset({"year", "day"})
 # pint fills its caches while it computes, and its documentation promises nothing about threads.
@@ -57,8 +42,8 @@ def calculate(expression: str) -> str | float:
     """
     if len(expression) > MAX_CHARACTERS:
         raise ToolError(f"the expression is longer than {MAX_CHARACTERS} characters")
-    tokens = _scan(expression.translate(_SAME_AS).strip())
-    operands, target = _split_conversion(tokens)
+    tokens = scan(expression)
+    operands, target = split_conversion(tokens)
     with _lock:
         result = _evaluate(operands)
         if target is None:
@@ -66,96 +51,13 @@ def calculate(expression: str) -> str | float:
         return _quantity_text(_converted(result, _target_unit(target)))
 
 
-def _scan(text: str) -> list[TokenInfo]:
-    tokens: list[TokenInfo] = []
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise ToolError(f"can't read {text[position:].strip()[:20]!r} as arithmetic")
-        position = match.end()
-        tokens.append(_token(str(match.lastgroup), match[str(match.lastgroup)]))
-        if len(tokens) > MAX_TOKENS:
-            raise ToolError(f"the expression has more than {MAX_TOKENS} numbers and operators")
-    return tokens
-
-
-def _token(kind: str, string: str) -> TokenInfo:
-    if kind == "date":
-        raise ToolError(f"can't calculate with the date {string}")
-    string = _RESPELLED.get(string, string.replace(",", ""))
-    kinds = {"number": NUMBER, "name": OP if string in ("/", "%") else NAME, "operator": OP}
-    return TokenInfo(kinds[kind], string, (1, 0), (1, 0), "")
-
-
-def _split_conversion(tokens: list[TokenInfo]) -> tuple[list[TokenInfo], list[TokenInfo] | None]:
-    for at in range(len(tokens) - 1, -1, -1):
-        if _is_conversion(tokens, at):
-            return tokens[:at], tokens[at + 1 :]
-    return tokens, None
-
-
-def _is_conversion(tokens: list[TokenInfo], at: int) -> bool:
-    """Whether the token is the word `to`, or `in` where it can't be the inch."""
-    if tokens[at].string != "in" or at in (0, len(tokens) - 1):
-        return tokens[at].string == "to"
-    before, after = tokens[at - 1], tokens[at + 1]
-    follows_quantity = before.string in (")", "%") or _ends_unit(tokens, at)
-    to_unit = after.type == NAME and after.string != "to"
-    return after.string == "%" or (follows_quantity and to_unit)
-
-
 def _evaluate(tokens: list[TokenInfo]) -> Quantity:
     from pint.pint_eval import build_eval_tree
 
-    _check_order(tokens)
+    check_order(tokens)
     end = TokenInfo(ENDMARKER, "", (1, 0), (1, 0), "")
-    tree = build_eval_tree([*_bind_units(tokens), end], _PRIORITY)
+    tree = build_eval_tree([*bind_units(tokens), end], _PRIORITY)
     return tree.evaluate(_operand, _BINARY, _UNARY)
-
-
-def _check_order(tokens: list[TokenInfo]) -> None:
-    """Refuse what pint's tree builder would guess at: it expects a well-formed expression."""
-    complete, depth = False, 0
-    for token in tokens:
-        text = token.string
-        if (token.type == NUMBER or text == "(") and complete:
-            raise ToolError(f"an operator is missing before {text!r}")
-        if token.type == OP and text not in ("(", "+", "-") and not complete:
-            raise ToolError(f"a number is missing before {text!r}")
-        depth += {"(": 1, ")": -1}.get(text, 0)
-        if depth < 0:
-            raise ToolError("a ')' has no '(' before it")
-        complete = token.type != OP or text in (")", "%")
-    if depth:
-        raise ToolError("a '(' is not closed")
-    if not complete:
-        last = f" after {tokens[-1].string!r}" if tokens else ""
-        raise ToolError(f"a number is missing{last}")
-
-
-def _bind_units(tokens: list[TokenInfo]) -> list[TokenInfo]:
-    bound: list[TokenInfo] = []
-    for at, token in enumerate(tokens):
-        in_unit = token.string in ("*", "/") and tokens[at + 1].type == NAME
-        if token.string == "%":
-            bound += [_token("operator", "per"), _token("number", "100")]
-        elif not in_unit or not _ends_unit(tokens, at):
-            bound.append(token)
-        elif token.string == "/":
-            bound.append(token._replace(string="per"))
-    return bound
-
-
-def _ends_unit(tokens: list[TokenInfo], at: int) -> bool:
-    """Whether a unit, possibly with an exponent, ends right before the token."""
-    before = at - 1
-    if tokens[before].type == NUMBER:
-        before -= 2 if tokens[before - 1].string in ("+", "-") else 1
-        if before < 1 or tokens[before].string != "**":
-            return False
-        before -= 1
-    return before >= 0 and tokens[before].type == NAME
 
 
 @cache
