@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 TAIL_LINES = 12  # that are shown
-LAST_WORDS = 150  # lines among which the cause is looked for
+LAST_WORDS = 500  # lines among which the cause is looked for
 _FATAL = re.compile(r"^\w*(?:Error|Exception)\b.*: |died unexpectedly")
 
 # What the engine's log says, in its order, and what that means to somebody who waits.
@@ -19,6 +19,9 @@ _STAGES = (
     ("torch.compile", "compiling"),
     ("Starting vLLM server", "opening the server"),
 )
+_NOISE = re.compile(
+    r"nanobind: |See https://nanobind| - (?:leaked|\.\.\.) |/.*Warning: |  warnings.warn"
+)  # of a process's end
 _LOG_PREFIX = re.compile(r"^\([^)]*\) (?:\w+ [\d-]+ [\d:]+ \[[^\]]*\] )?")
 
 
@@ -37,7 +40,8 @@ def stage(log: Path) -> str:
 
 def cause(log: Path) -> str:
     """The first error at the log's end, which the others follow from, and its last lines."""
-    lines = [_LOG_PREFIX.sub("", line) for line in _lines(log) if line.strip()]
+    lines = [_LOG_PREFIX.sub("", line) for line in _lines(log)]
+    lines = [line for line in lines if line.strip() and not _NOISE.match(line)]
     first = next(filter(_FATAL.search, lines[-LAST_WORDS:]), None)
     cause = f": {first[:300]}" if first else ""
     tail = "\n".join(f"  | {line[:200]}" for line in lines[-TAIL_LINES:])
