@@ -21,6 +21,7 @@ import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from executor.builtin import TOOLBOX
@@ -185,19 +186,21 @@ def ideal_seconds(plan: Sequence[Chunk], reply: Sequence[Chunk], tool_seconds: f
 def silent_plan() -> list[Chunk]:
     """Task 2 waits for task 1, which ends while the planner writes nothing for a while."""
     first, rest = PLAN.split("\n3. ")[0].replace("height of K2", "$1"), "\n3. join()"
-    return [*at_rate(first, TOKENS_PER_SECOND), Chunk("", SILENCE_SECONDS), *at_rate(rest, 50.0)]
+    return [
+        *at_rate(first, TOKENS_PER_SECOND),
+        Chunk("", SILENCE_SECONDS),
+        *at_rate(rest, TOKENS_PER_SECOND),
+    ]
 
 
 async def scripted(runs: int) -> list[Row]:
     reply = at_rate(REPLY, TOKENS_PER_SECOND)
     tools = toolbox(SCRIPTED_TOOL_SECONDS)
     rows = []
-    for case, plan in {
-        "scripted": at_rate(PLAN, TOKENS_PER_SECOND),
-        "silent": silent_plan(),
-    }.items():
+    plans = {"scripted": at_rate(PLAN, TOKENS_PER_SECOND), "silent": silent_plan()}
+    for case, plan in plans.items():
         ideal = ideal_seconds(plan, reply, SCRIPTED_TOOL_SECONDS)
-        rows += await measure(case, lambda p=plan: ScriptedModel([p, reply]), tools, runs, ideal)
+        rows += await measure(case, partial(ScriptedModel, [plan, reply]), tools, runs, ideal)
     return rows
 
 

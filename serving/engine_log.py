@@ -16,7 +16,7 @@ _STAGES = (
     ("Initializing a V1 LLM engine", "starting the engine's core"),
     ("Starting to load model", "loading the weights"),
     ("Loading weights took", "preparing the cache"),
-    ("torch.compile", "compiling"),
+    ("Warming up model for the compilation", "compiling"),
     ("Starting vLLM server", "opening the server"),
 )
 _NOISE = re.compile(

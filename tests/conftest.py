@@ -37,7 +37,10 @@ def engine(settings: Settings) -> Iterator[Engine]:
         async with startup.model(settings, TOOLBOX, examples, lambda _: None):
             pass
 
-    asyncio.run(start())
+    async def start_twice_at_once() -> None:
+        await asyncio.gather(start(), start())
+
+    asyncio.run(start_twice_at_once())
     engine = room.find()
     assert engine is not None
     yield engine

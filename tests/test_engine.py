@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import aiohttp
+import psutil
 import pytest
 
 from executor.builtin import TOOLBOX, calculate
@@ -25,6 +26,8 @@ from executor.events import (
     TaskStarted,
 )
 from executor.tools import Tool, ToolBox, tool
+from planner_prompts.examples import bundled_examples
+from planner_prompts.render import opening
 from serving.compiler import answer
 from serving.engine import Engine
 from serving.model import Sampling, VllmModel
@@ -48,12 +51,36 @@ def only(kind: type[Event], events: list[Event]) -> list[Event]:
     return [event for event in events if isinstance(event, kind)]
 
 
-async def requests_running(engine: Engine) -> float:
+async def metric(engine: Engine, name: str) -> float:
+    """The engine's own word, summed over the labels."""
     async with aiohttp.ClientSession() as session, session.get(f"{engine.url}/metrics") as reply:
         text = await reply.text()
-    counts = re.findall(r"^vllm:num_requests_(?:running|waiting)\{.*\} (\S+)$", text, re.M)
-    assert counts
-    return sum(map(float, counts))
+    values = re.findall(rf"^(?:{name})\{{.*\}} (\S+)$", text, re.M)
+    assert values
+    return sum(map(float, values))
+
+
+async def requests_running(engine: Engine) -> float:
+    return await metric(engine, "vllm:num_requests_running|vllm:num_requests_waiting")
+
+
+def test_two_starts_at_once_end_with_one_engine(engine: Engine, settings: Settings) -> None:
+    """The fixture starts it twice."""
+    commands = {process.pid: " ".join(process.cmdline()) for process in psutil.process_iter()}
+    weights = str(settings.cache_dir)
+    servers = [pid for pid, line in commands.items() if "api_server" in line and weights in line]
+    assert servers == [engine.pid]
+    assert [path.name[0] for path in (settings.cache_dir / "models").iterdir()] == ["s"]
+
+
+async def test_the_bundled_prompt_is_short_and_stays_in_the_prefix_cache(
+    engine: Engine, model: VllmModel
+) -> None:
+    examples = bundled_examples(TOOLBOX)
+    assert await model.count_tokens(opening(TOOLBOX, examples, QUESTION)) <= 1000
+    before = await metric(engine, "vllm:prefix_cache_hits_total")
+    await events_of(model)
+    assert await metric(engine, "vllm:prefix_cache_hits_total") - before >= 512
 
 
 async def test_the_question_of_the_readme_is_answered_right(model: VllmModel) -> None:
