@@ -31,7 +31,7 @@ from executor.parser import PlanParser
 from executor.plan import Task
 from executor.stats import Stats
 from executor.tools import ToolBox, tool
-from planner_prompts.grammar import ANSWER
+from planner_prompts.grammar import ANSWER, plan_regex
 from planner_prompts.messages import Message
 from serving import startup
 from serving.compiler import answer
@@ -196,6 +196,7 @@ def silent_plan() -> list[Chunk]:
 async def scripted(runs: int) -> list[Row]:
     reply = at_rate(REPLY, TOKENS_PER_SECOND)
     tools = toolbox(SCRIPTED_TOOL_SECONDS)
+    plan_regex(tools)  # imports Outlines, which takes a second the first time
     rows = []
     plans = {"scripted": at_rate(PLAN, TOKENS_PER_SECOND), "silent": silent_plan()}
     for case, plan in plans.items():
