@@ -7,7 +7,7 @@
       ArgumentError         the plan's: an argument that the tool's schema refuses
       ToolError             a tool's own word that it can't answer; raise it inside a tool
       EngineError           the engine's: not reachable, refused, died
-      RunError              a run's: its deadline passed, the model gave no usable answer
+      RunError              a run's: the question is too long, the model gave no usable answer
 
 Every message says what happened, where, and what to do, so that it can be shown as it is.
 """

@@ -100,7 +100,7 @@ class PlanFinished(Event):
     type: ClassVar[str] = "plan_finished"
     plan: int
     tasks: int
-    ended_by: str  # join, length, limit, error
+    ended_by: str  # join, length, error
     message: str  # what broke it off; empty for a join
 
 

@@ -44,16 +44,6 @@ class Template:
 
     parts: tuple[str | Ref, ...]
 
-    def __str__(self) -> str:
-        following = (*self.parts[1:], "")
-        pairs = zip(self.parts, following, strict=True)
-        return "".join(
-            part
-            if isinstance(part, str)
-            else part.in_text(before=after if isinstance(after, str) else "")
-            for part, after in pairs
-        )
-
 
 # A JSON value in which a Ref or a Template may stand for any value.
 Value = Any
@@ -140,10 +130,12 @@ def _render_part(part: str | Ref, following: str | Ref) -> str:
 
 
 def as_json(value: Value) -> Any:
-    """A value as plain JSON for show: references as text, `"$3"`."""
+    """A value as plain JSON for show: text as it stands in the plan, references as `"$3"`."""
     match value:
-        case Ref() | Template():
+        case Ref():
             return str(value)
+        case Template() | str():
+            return json.loads(render_value(value))
         case Mapping():
             return {key: as_json(item) for key, item in value.items()}
         case list() | tuple():

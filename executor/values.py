@@ -20,7 +20,7 @@ def resolve(value: Value, results: Results) -> Any:
     """
     match value:
         case Ref():
-            return _follow(value, results[value.task_id])
+            return _fresh(_follow(value, results[value.task_id]))
         case Template(parts=parts):
             return "".join(p if isinstance(p, str) else text_of(resolve(p, results)) for p in parts)
         case str():
@@ -35,14 +35,21 @@ def resolve(value: Value, results: Results) -> Any:
 def _follow(ref: Ref, result: Any) -> Any:
     for step in ref.path:
         try:
-            if isinstance(result, str):
-                raise TypeError  # a character is no part of a result
+            if type(result) not in (dict, list, tuple):
+                raise TypeError  # what other objects do when looked into, nobody knows
             result = result[step]
         except (KeyError, IndexError, TypeError):
             raise ArgumentError(
                 f"{ref}: the result of task {ref.task_id} has no {step!r}"
             ) from None
     return result
+
+
+def _fresh(result: Any) -> Any:
+    """A copy of what JSON can hold, so that no tool changes what another one reads."""
+    if type(result) is dict:
+        return {key: _fresh(item) for key, item in result.items()}
+    return [_fresh(item) for item in result] if type(result) is list else result
 
 
 def text_of(result: Any) -> str:

@@ -41,8 +41,8 @@ def plan_message(plan: str) -> Message:
 
 
 def result_line(task_id: int, result: str) -> str:
-    """A result as the joiner reads it."""
-    return f"${task_id} = {result}"
+    """A result as the joiner reads it: a tool's text can't pass for another result or turn."""
+    return f"${task_id} = {result}".replace("\n", "\n  ").replace("<|", "< |")
 
 
 def results_message(results: Iterable[str]) -> Message:

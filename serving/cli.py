@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from executor.builtin import TOOLBOX
 from executor.errors import HeadstartError, UsageError
@@ -23,7 +24,8 @@ from serving import engine as engines
 from serving import models, startup, vllm_command
 from serving.compiler import answer
 from serving.model import Model
-from serving.settings import Settings
+from serving.picture import clean
+from serving.settings import EMBEDDED, Settings
 from serving.terminal import view_for
 from serving.toolfile import load_tools
 
@@ -48,13 +50,10 @@ def main() -> None:
     except HeadstartError as error:
         _complain(error)
         sys.exit(FAILED)
-    except KeyboardInterrupt:
-        errors.print("cancelled")
-        sys.exit(CANCELLED)
 
 
 def _complain(error: HeadstartError) -> None:
-    errors.print(f"headstart: {error}", markup=False)
+    errors.print(Text(clean(f"headstart: {error}")))
 
 
 @app.command()
@@ -69,7 +68,12 @@ def ask(
         raise UsageError("the question is empty; write one")
     settings = Settings.from_env()
     toolbox, worked = _toolbox(tools, examples)
-    sys.exit(asyncio.run(_ask(question, toolbox, worked, settings, json_lines)))
+    try:
+        code = asyncio.run(_ask(question, toolbox, worked, settings, json_lines))
+    except KeyboardInterrupt:  # before the run began
+        errors.print("cancelled")
+        code = CANCELLED
+    sys.exit(code)
 
 
 @app.command()
@@ -87,11 +91,18 @@ def serve(
     toolbox, worked = _toolbox(tools, examples)
     flags = vllm_flags or []
     if dry_run:
-        weights = models.Weights(settings.model or "MODEL", Path(settings.model or "MODEL"))
-        gpu = vllm_command.has_gpu()
-        print(shlex.join(vllm_command.command(weights, port, gpu=gpu, extra=flags)))
+        print(shlex.join(_dry_command(settings, port, flags)))
         return
     asyncio.run(_serve(settings, toolbox, worked, port, flags))
+
+
+def _dry_command(settings: Settings, port: int, flags: list[str]) -> list[str]:
+    """What would be run, without fetching or converting any weights for it."""
+    gpu = vllm_command.has_gpu()
+    name = settings.model or models.default_model(gpu=gpu)
+    path = models.embedded_path(settings.cache_dir) if name == EMBEDDED else Path(name)
+    weights = models.Weights(name, path)
+    return vllm_command.command(weights, port or engines.free_port(), gpu=gpu, extra=flags)
 
 
 @app.command()
@@ -118,6 +129,7 @@ async def _ask(
             with view_for(json_lines=json_lines) as view:
                 async for event in events:
                     view.show(event)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
     return {RunFinished.type: ANSWERED, RunCancelled.type: CANCELLED}.get(event.type, FAILED)
 
 
@@ -138,7 +150,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
     """Shows what is being waited for: in place on a terminal, else a line for each new thing."""
     if errors.is_terminal:
         with errors.status("") as status:
-            yield status.update
+            yield lambda text: status.update(Text(text))
         return
     shown = ""
 
@@ -146,7 +158,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         nonlocal shown
         thing = text.partition(" (")[0]  # without the seconds
         if thing != shown:
-            errors.print(f"engine: {thing}", markup=False)
+            errors.print(Text(f"engine: {thing}"))
             shown = thing
 
     yield show

@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,14 +23,15 @@ import aiohttp
 import psutil
 
 from executor.errors import EngineError, UsageError
-from serving import models
 from serving.engine_log import cause, stage
 from serving.model import VllmModel
+from serving.models import Weights
 from serving.settings import Settings
 from serving.vllm_command import HOST, command, environment, has_gpu
 
 STOP_SECONDS = 15.0  # from the request to end until the engine is killed
 POLL_SECONDS = 0.2
+HEALTH_SECONDS = 2.0
 
 Progress = Callable[[str], None]
 
@@ -43,6 +45,7 @@ class Engine:
     url: str
     key: str
     model: str
+    weights: str
     log: str
     warm: tuple[str, ...] = ()  # digests of the grammars that it has compiled
     proved: bool = False  # it obeys grammars
@@ -56,35 +59,49 @@ class Engine:
             return False
 
     def processes(self) -> list[psutil.Process]:
-        """What is left of its process group, also after its leader's death."""
-        if psutil.pid_exists(self.pid) and not self._is(psutil.Process(self.pid)):
-            return []  # the number is another's now, which it can't be while the group lives
+        """What is left of its process group, also after its leader's death.
+
+        A number may be somebody else's by now: only what runs our Python counts, and nothing
+        does if another process has the leader's number.
+        """
+        with suppress(psutil.NoSuchProcess):
+            if not self._is(psutil.Process(self.pid)):
+                return []
+        python = os.path.realpath(sys.executable)
         members = []
         for process in psutil.process_iter():
-            with suppress(ProcessLookupError, psutil.NoSuchProcess):
-                is_member = os.getpgid(process.pid) == self.pid
-                if is_member and process.status() != psutil.STATUS_ZOMBIE:
+            with suppress(ProcessLookupError, psutil.NoSuchProcess, psutil.AccessDenied):
+                if os.getpgid(process.pid) == self.pid and process.exe() == python:
                     members.append(process)
-        return members
+        return [each for each in members if each.status() != psutil.STATUS_ZOMBIE]
 
     def _is(self, process: psutil.Process) -> bool:
         return abs(process.create_time() - self.started) < 1
 
     async def healthy(self) -> bool:
         """Whether the server answers and its core lives."""
+        return await self._health() == 200
+
+    async def died(self) -> bool:
+        """Whether it is gone, or its server says that its core is."""
+        return not self.alive() or await self._health() == 503
+
+    async def _health(self) -> int | None:
+        """The status of its health page; None if it does not answer."""
+        timeout = aiohttp.ClientTimeout(total=HEALTH_SECONDS)
         try:
             async with (
-                aiohttp.ClientSession() as session,
+                aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(f"{self.url}/health") as response,
             ):
-                return response.status == 200
-        except aiohttp.ClientError:
-            return False
+                return response.status
+        except (aiohttp.ClientError, TimeoutError):
+            return None
 
     async def post_mortem(self) -> str:
         """What to add to an error: what the engine died of, or where to look if it lives."""
         log = Path(self.log)
-        return f"; its log is {log}" if await self.healthy() else "; the engine died" + cause(log)
+        return "; the engine died" + cause(log) if await self.died() else f"; its log is {log}"
 
     def connect(self) -> AbstractAsyncContextManager[VllmModel]:
         return VllmModel.connect(self.url, self.key, post_mortem=self.post_mortem)
@@ -129,13 +146,11 @@ class EngineRoom:
         if known is not None and known.pid == engine.pid:
             self._state.unlink(missing_ok=True)
 
-    def launch(
-        self, weights: models.Weights, port: int, *, gpu: bool, extra: Sequence[str]
-    ) -> Engine:
+    def launch(self, weights: Weights, port: int, *, extra: Sequence[str]) -> Engine:
         """Starts the engine's process and returns at once; it answers later."""
         log = self._directory / "engine.log"
         key = secrets.token_urlsafe(24)
-        arguments = command(weights, port, gpu=gpu, extra=extra)
+        arguments = command(weights, port, gpu=has_gpu(), extra=extra)
         # Not subprocess.Popen, which expects that whoever starts a process also outlives it.
         pid = os.posix_spawn(
             arguments[0],
@@ -149,7 +164,15 @@ class EngineRoom:
             setsid=True,
         )
         started = psutil.Process(pid).create_time()
-        engine = Engine(pid, started, f"http://{HOST}:{port}", key, weights.name, str(log))
+        engine = Engine(
+            pid=pid,
+            started=started,
+            url=f"http://{HOST}:{port}",
+            key=key,
+            model=weights.name,
+            weights=str(weights.path),
+            log=str(log),
+        )
         self.remember(engine)
         return engine
 
@@ -172,37 +195,42 @@ class EngineRoom:
                 "HEADSTART_CACHE to another directory"
             ) from None
 
-    def stop(self) -> Engine | None:
-        """Ends the engine and all its processes; returns what it was, None if there was none."""
+    def stop(self, engine: Engine | None = None) -> Engine | None:
+        """Ends the engine, or the one that runs, with all its processes; returns what it ended."""
         with self.lock():
-            engine = self.find()
+            engine = engine or self.find()
             if engine is not None:
                 end(engine)
                 self.forget(engine)
             return engine
 
+    def note_ready(self, engine: Engine, grammar: str) -> Engine:
+        """Writes down that the engine obeys grammars and has compiled this one."""
+        with self.lock():
+            known = self._read()
+            warm = known.warm if known is not None and known.pid == engine.pid else engine.warm
+            ready = replace(engine, proved=True, warm=tuple({*warm, grammar}))
+            self.remember(ready)
+            return ready
+
 
 def find_or_launch(
-    settings: Settings, progress: Progress, port: int = 0, extra: Sequence[str] = ()
+    weights: Weights, settings: Settings, port: int = 0, extra: Sequence[str] = ()
 ) -> tuple[Engine, bool]:
     """The running engine, or a new one that is still loading; and whether it is new.
 
     `port` 0 takes a free one; `extra` are further vLLM flags for a new engine.
     """
-    gpu = has_gpu()
-    name = settings.model or models.default_model(gpu=gpu)
     room = EngineRoom(settings.cache_dir)
-    progress(f"preparing the model {name}")
-    weights = models.resolve(name, settings.cache_dir)
     with room.lock():
         engine = room.find()
         if engine is None:
             check_port(port)
-            return room.launch(weights, port or free_port(), gpu=gpu, extra=extra), True
-    if engine.model != weights.name:
+            return room.launch(weights, port or free_port(), extra=extra), True
+    if engine.weights != str(weights.path):
         raise UsageError(
-            f"an engine with the model {engine.model} is running and {weights.name} is asked for; "
-            "end it with ./scripts/stop.sh"
+            f"an engine with the model {engine.model} ({engine.weights}) is running and "
+            f"{weights.name} ({weights.path}) is asked for; end it with ./scripts/stop.sh"
         )
     return engine, False
 
@@ -226,9 +254,9 @@ def end(engine: Engine) -> None:
     """Ends the engine's process group: asks first, then kills what is left."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         members = engine.processes()
-        if not members:
-            return
-        os.killpg(engine.pid, number)
+        for process in members:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
         psutil.wait_procs(members, timeout=STOP_SECONDS)
 
 

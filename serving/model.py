@@ -85,11 +85,11 @@ class VllmModel:
         async with session:
             server = _Server(session, base, post_mortem)
             async with server.request("GET", "v1/models") as response:
-                served = {model["id"]: model for model in (await response.json())["data"]}
+                served = _context_tokens_by_name(await response.text(), base)
             chosen = name or next(iter(served), "")
             if chosen not in served:
                 raise EngineError(f"the engine at {base} serves {', '.join(served)}, not {name!r}")
-            yield cls(server, chosen, served[chosen]["max_model_len"])
+            yield cls(server, chosen, served[chosen])
 
     @property
     def name(self) -> str:
@@ -160,6 +160,13 @@ class _BrokenOffError(Exception):
     """A stream that ends too early."""
 
 
+def _context_tokens_by_name(models: str, url: str) -> dict[str, int]:
+    try:
+        return {each["id"]: int(each["max_model_len"]) for each in json.loads(models)["data"]}
+    except (ValueError, KeyError, TypeError):
+        raise EngineError(f"the server at {url} is no vLLM: it does not list its models") from None
+
+
 async def _refusal(response: aiohttp.ClientResponse) -> str:
     text = await response.text()
     if response.status == 401:
@@ -178,16 +185,25 @@ async def _deltas(response: aiohttp.ClientResponse) -> AsyncGenerator[Delta, Non
         data = line.removeprefix(b"data: ").strip()
         if not line.startswith(b"data: ") or data == b"[DONE]":
             continue
-        event = json.loads(data)
-        if "error" in event:
-            raise _BrokenOffError(
-                f"the engine gave up on the reply: {event['error'].get('message')}"
-            )
-        for choice in event["choices"]:
-            finished = finished or choice["finish_reason"] is not None
-            yield Delta(choice["delta"].get("content") or "", choice["finish_reason"])
+        for delta in _choices(data):
+            finished = finished or delta.finish_reason is not None
+            yield delta
     if not finished:
         raise _BrokenOffError("the engine broke off its reply before the end")
+
+
+def _choices(data: bytes) -> list[Delta]:
+    try:
+        event = json.loads(data)
+        if "error" in event:
+            reason = event["error"]["message"]
+            raise _BrokenOffError(f"the engine gave up on the reply: {reason}")
+        return [
+            Delta(choice["delta"].get("content") or "", choice["finish_reason"])
+            for choice in event["choices"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _BrokenOffError(f"the engine wrote what vLLM does not: {data[:80]!r}") from None
 
 
 async def fits(model: Model, messages: Sequence[Message], reply_tokens: int) -> bool:

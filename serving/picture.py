@@ -65,7 +65,7 @@ class RunPicture:
                 self.plans[-1].ended = event.at
                 self.writing = ""
                 if ended_by != "join":
-                    self.notes.append(f"the plan was broken off ({ended_by}): {message}")
+                    self.notes.append(f"the plan was broken off ({ended_by}): {clean(message)}")
                 self._begin_join()
             case TaskSealed(task_id=task_id, line=line):
                 self.tasks[task_id] = TaskRow(line)

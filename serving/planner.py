@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from executor.errors import PlanError
+from executor.errors import EngineError, PlanError
 from executor.events import EventLog, PlanFinished, PlanStarted, PlanText
 from executor.parser import PlanParser
 from executor.plan import Join, Task, render
@@ -56,7 +56,7 @@ class Planner:
                         if isinstance(item, Task):
                             yield item
             parser.close()
-        except PlanError as error:
+        except (PlanError, EngineError) as error:
             cut = self._finish_reason == "length"
             self._tell_end(log, "length" if cut else "error", str(error))
             raise

@@ -1,4 +1,4 @@
-"""All settings in one frozen object; the only reader of the environment."""
+"""All settings in one frozen object; the only reader of the HEADSTART_* variables."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Settings:
     temperature: float = 0.0
 
     engine_start: float = 900.0  # until the engine must be healthy
+    engine_check: float = 180.0  # for the proof and the warming of an engine that is
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:

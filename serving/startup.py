@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from executor.errors import EngineError, UsageError
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
-from serving import warmup
+from serving import models, warmup
 from serving.engine import (
     Engine,
     EngineRoom,
     Progress,
-    end,
     find_or_launch,
     wait_until_healthy,
 )
 from serving.model import Model, VllmModel
+from serving.models import Weights
 from serving.settings import Settings
+from serving.vllm_command import has_gpu
 
 WATCH_SECONDS = 1.0
 
@@ -33,24 +33,25 @@ async def model(
     if settings.engine_url:
         url, key = settings.engine_url, settings.engine_key
         async with VllmModel.connect(url, key, settings.model) as connected:
-            progress("checking that the engine obeys grammars")
-            await warmup.prove_grammar(connected)
-            await warmup.warm(connected, toolbox, examples, settings.max_tasks)
+            async with _in_time(settings):
+                progress("checking that the engine obeys grammars")
+                await warmup.prove_grammar(connected)
+                await warmup.warm(connected, toolbox, examples, settings.max_tasks)
             yield connected
         return
-    engine, is_new = await asyncio.to_thread(find_or_launch, settings, progress)
+    engine, is_new = find_or_launch(await _prepare(settings, progress), settings)
     try:
         engine = await _ready(engine, settings, toolbox, examples, progress)
     except BaseException:  # nobody is left with an engine that never came up
         if is_new:
-            _end(engine, settings)
+            EngineRoom(settings.cache_dir).stop(engine)
         raise
     try:
         async with engine.connect() as connected:
             yield connected
     finally:
-        if not await engine.healthy():  # nothing stays behind of one that died meanwhile
-            _end(engine, settings)
+        if await engine.died():  # nothing stays behind of one that died meanwhile
+            EngineRoom(settings.cache_dir).stop(engine)
 
 
 @asynccontextmanager
@@ -63,7 +64,8 @@ async def own_engine(
     extra: Sequence[str],
 ) -> AsyncIterator[Engine]:
     """A new engine that lives as long as the block. Raises UsageError if one runs already."""
-    engine, is_new = await asyncio.to_thread(find_or_launch, settings, progress, port, extra)
+    weights = await _prepare(settings, progress)
+    engine, is_new = find_or_launch(weights, settings, port, extra)
     if not is_new:
         raise UsageError(
             f"an engine is running already (pid {engine.pid}, {engine.url}); "
@@ -72,7 +74,7 @@ async def own_engine(
     try:
         yield await _ready(engine, settings, toolbox, examples, progress)
     finally:
-        _end(engine, settings)
+        EngineRoom(settings.cache_dir).stop(engine)
 
 
 async def until_dead(engine: Engine) -> None:
@@ -94,17 +96,28 @@ async def _ready(
     await wait_until_healthy(engine, settings.engine_start, progress)
     if engine.proved and digest in engine.warm:
         return engine
-    async with engine.connect() as connected:
+    async with _in_time(settings), engine.connect() as connected:
         if not engine.proved:
             progress("checking that the engine obeys grammars")
             await warmup.prove_grammar(connected)
         progress("compiling the grammar of the tools")
         await warmup.warm(connected, toolbox, examples, settings.max_tasks)
-    ready = replace(engine, proved=True, warm=(*engine.warm, digest))
-    EngineRoom(settings.cache_dir).remember(ready)
-    return ready
+    return EngineRoom(settings.cache_dir).note_ready(engine, digest)
 
 
-def _end(engine: Engine, settings: Settings) -> None:
-    end(engine)
-    EngineRoom(settings.cache_dir).forget(engine)
+async def _prepare(settings: Settings, progress: Progress) -> Weights:
+    """In a thread: a download or a conversion takes long, and whoever waits may give up."""
+    name = settings.model or models.default_model(gpu=has_gpu())
+    progress(f"preparing the model {name}")
+    return await asyncio.to_thread(models.resolve, name, settings.cache_dir)
+
+
+@asynccontextmanager
+async def _in_time(settings: Settings) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(settings.engine_check):
+            yield
+    except TimeoutError:
+        raise EngineError(
+            f"the engine took more than {settings.engine_check:g} s over a few words; is it stuck?"
+        ) from None

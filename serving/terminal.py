@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from time import monotonic
 from typing import Protocol
 
@@ -74,13 +75,16 @@ class LiveView:
     def __init__(self) -> None:
         self._picture = RunPicture()
         self._shown_at = monotonic()
+        self._lock = Lock()  # it is drawn in a thread of Rich's
 
     def show(self, event: Event) -> None:
-        self._picture.take(event)
-        self._shown_at = monotonic()
+        with self._lock:
+            self._picture.take(event)
+            self._shown_at = monotonic()
 
     def draw(self) -> RenderableType:
-        return draw(self._picture, self._picture.now + monotonic() - self._shown_at)
+        with self._lock:
+            return draw(self._picture, self._picture.now + monotonic() - self._shown_at)
 
 
 class PlainView:
@@ -93,15 +97,16 @@ class PlainView:
     def show(self, event: Event) -> None:
         self._picture.take(event)
         if isinstance(event, TaskSealed):
-            self._console.print(f"{event.at:7.2f} s  {clean(event.line)}", markup=False)
+            self._print(f"{event.at:7.2f} s  {event.line}")
         elif isinstance(event, (TaskFinished, TaskFailed, TaskSkipped, TaskCancelled)):
             row = self._picture.tasks[event.task_id]
-            note = _brief(row.note)
-            self._console.print(
-                f"{event.at:7.2f} s    ${event.task_id} {row.state}: {note}", markup=False
-            )
+            self._print(f"{event.at:7.2f} s    ${event.task_id} {row.state}: {_brief(row.note)}")
         elif self._picture.ending is not None:
-            self._console.print(*_ending(self._picture), sep="\n")
+            for part in _ending(self._picture):
+                self._console.print(part, soft_wrap=isinstance(part, Text))
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(clean(line)), soft_wrap=True)
 
 
 def draw(picture: RunPicture, now: float) -> RenderableType:

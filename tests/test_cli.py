@@ -120,7 +120,7 @@ MISTAKES = {
         ["ask", "hi"],
         {"HEADSTART_CACHE": "{dir}/syntax.py/cache"},
         USAGE,
-        "can't write to {dir}/syntax.py/cache/engine: Not a directory",
+        "can't write the embedded model to {dir}/syntax.py/cache/models",
     ),
     "unknown command": (["frobnicate"], {}, USAGE, "No such command 'frobnicate'"),
 }

@@ -299,10 +299,10 @@ SCRIPTS: dict[str, tuple[list[Reply], str, dict[int, str], str]] = {
     ),
     "prose for a plan": (["Sure! Here it is.", "Answer: a"], "error", {}, "answer a"),
     "nothing for a plan": (["", "Answer: a"], "error", {}, "answer a"),
-    "an engine that dies at once": ([[DIED]], "", {}, "engine"),
+    "an engine that dies at once": ([[DIED]], "error", {}, "engine"),
     "an engine that dies in the plan": (
         [[Chunk(SEARCH), Chunk("2. s", 1), DIED]],
-        "",
+        "error",
         {1: "run_ended"},
         "engine",
     ),

@@ -238,7 +238,7 @@ def test_results_are_put_in_typed() -> None:
     result = {"names": ["K2", "$9"], "height": 8611}
     [start] = unit.finish(1, Outcome(State.DONE, result))
     assert isinstance(start, Start)
-    assert start.args["whole"] is result
+    assert start.args["whole"] == result
     assert start.args["part"] == "$9"  # a result is never scanned for references
     assert start.args["text"] == "about K2"
     assert start.args["list"] == [8611, 3]

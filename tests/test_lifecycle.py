@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import re
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,16 +49,29 @@ def test_the_command_and_the_environment_keep_to_themselves() -> None:
     assert env["VLLM_NO_USAGE_STATS"] == env["HF_HUB_OFFLINE"] == "1"
 
 
+SLEEP = "import time; time.sleep(600)"
+LEAD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
+
+
 @pytest.fixture
-def sleeper() -> Engine:
+def sleeper() -> Iterator[Engine]:
     """A process group of two that stands where an engine would."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'])"],
-        start_new_session=True,
-    )
+    process = subprocess.Popen([sys.executable, "-c", LEAD], start_new_session=True)
     process.returncode = 0  # psutil reaps it
-    started = psutil.Process(process.pid).create_time()
-    return Engine(process.pid, started, "http://127.0.0.1:9", "key", "embedded", "/dev/null")
+    leader = psutil.Process(process.pid)
+    while not leader.children():
+        assert leader.is_running()
+    engine = Engine(
+        pid=process.pid,
+        started=leader.create_time(),
+        url="http://127.0.0.1:9",
+        key="key",
+        model="embedded",
+        weights="/weights",
+        log="/dev/null",
+    )
+    yield engine
+    end(engine)
 
 
 def test_a_running_engine_is_found_and_stopped_with_its_children(
@@ -71,8 +85,7 @@ def test_a_running_engine_is_found_and_stopped_with_its_children(
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     assert room.stop() == sleeper
     assert not sleeper.alive()
-    with pytest.raises(ProcessLookupError):
-        os.killpg(sleeper.pid, 0)
+    assert not sleeper.processes()
     assert not state.exists()
     assert room.stop() is None
 
@@ -86,7 +99,35 @@ def test_a_stale_state_file_is_cleaned_up_and_nobody_else_is_hurt(
     assert room.find() is None
     assert not (tmp_path / "engine" / "state.json").exists()
     assert sleeper.alive()
-    end(sleeper)
+
+
+def test_a_worker_that_outlives_its_leader_is_found_and_ended(
+    tmp_path: Path, sleeper: Engine
+) -> None:
+    room = EngineRoom(tmp_path)
+    room.remember(sleeper)
+    leader = psutil.Process(sleeper.pid)
+    (worker,) = leader.children()
+    leader.kill()
+    leader.wait()
+    assert worker.is_running()
+    assert room.find() is None
+    assert not worker.is_running()
+
+
+def test_a_group_that_took_over_the_number_is_left_alone(tmp_path: Path) -> None:
+    """A daemon's: its leader, which had the engine's number, is gone."""
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600'], stdout=-3).pid)"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    printed, _ = leader.communicate()
+    stranger = psutil.Process(int(printed))
+    room = EngineRoom(tmp_path)
+    room.remember(Engine(leader.pid, 1.0, "http://127.0.0.1:9", "key", "m", "/w", "/dev/null"))
+    assert room.find() is None
+    assert stranger.is_running()
+    stranger.kill()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}'])
@@ -102,7 +143,7 @@ def test_an_engine_that_dies_while_loading_names_the_cause(tmp_path: Path) -> No
     (tmp_path / "weights" / "config.json").write_text('{"model_type": "nonsense"}')
     room = EngineRoom(tmp_path)
     weights = Weights("broken", tmp_path / "weights")
-    engine = room.launch(weights, free_port(), gpu=False, extra=())
+    engine = room.launch(weights, free_port(), extra=())
     with pytest.raises(EngineError) as error:
         asyncio.run(wait_until_healthy(engine, 120, lambda _: None))
     headline, *tail = str(error.value).splitlines()
@@ -153,3 +194,29 @@ def test_a_conversion_that_fails_says_where_and_why(
     ):
         models.embedded(tmp_path)
     assert not list((tmp_path / "models").iterdir())
+
+
+@pytest.mark.engine
+def test_a_file_in_the_users_directory_is_no_module_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    nonsense = tmp_path / "model.gguf"
+    nonsense.write_bytes(b"GGUF")
+    monkeypatch.setattr(models, "_wheel_file", lambda: nonsense)
+    with pytest.raises(UsageError) as error:
+        models.embedded(tmp_path)
+    assert "a stranger" not in str(error.value)
+    assert environment("key")["PYTHONSAFEPATH"] == "1"
+
+
+def test_a_download_that_was_interrupted_is_not_taken_for_a_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert not models._is_complete(tmp_path)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "model-1.safetensors").touch()
+    assert not models._is_complete(tmp_path)
+    (tmp_path / "model-2.safetensors").touch()
+    assert models._is_complete(tmp_path)

@@ -90,7 +90,7 @@ def test_for_show_references_become_text_and_the_rest_stays() -> None:
         "a": Ref(3, ("x", 0)),
         "b": [Template(("as of ", Ref(1), "0")), None, 1.5, True, "5 $"],
     }
-    assert as_json(value) == {"a": "$3.x[0]", "b": ["as of ${1}0", None, 1.5, True, "5 $"]}
+    assert as_json(value) == {"a": "$3.x[0]", "b": ["as of ${1}0", None, 1.5, True, "5 $$"]}
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.text('1$"\\{}.n\n ', max_size=6)

@@ -43,7 +43,23 @@ def test_references_give_way_to_results(value: Any, resolved: Any) -> None:
 
 
 def test_a_whole_value_is_the_result_itself() -> None:
-    assert resolve(Ref(1), RESULTS) is PLACE
+    assert resolve(Ref(1), RESULTS) == PLACE
+
+
+def test_what_one_tool_does_to_a_result_no_other_one_sees() -> None:
+    resolve(Ref(1), RESULTS)["heights"].clear()
+    assert resolve(Ref(1, ("heights", 0)), RESULTS) == 8611
+
+
+def test_an_object_that_is_no_json_is_passed_on_but_not_looked_into() -> None:
+    class Row:
+        def __getitem__(self, key: str) -> str:
+            raise RuntimeError("the row is closed")
+
+    row = Row()
+    assert resolve(Ref(1), {1: row}) is row
+    with pytest.raises(ArgumentError, match="has no 'name'"):
+        resolve(Ref(1, ("name",)), {1: row})
 
 
 @settings(deadline=None, max_examples=100)

@@ -1,0 +1,86 @@
+"""Our client against servers that are no vLLM, or a broken one. What works is test_engine's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from executor.errors import EngineError
+from serving.engine import Engine, wait_until_healthy
+from serving.model import Sampling, VllmModel
+from serving.warmup import reply
+
+MODELS = '{"data": [{"id": "m", "max_model_len": 100}]}'
+HALF = 'data: {"choices": [{"delta": {"content": "ha"}, "finish_reason": null}]}\n\n'
+FAULTS = {
+    "no JSON": (200, "data: {\n\n", "wrote what vLLM does not"),
+    "JSON of another kind": (200, "data: [1]\n\n", "wrote what vLLM does not"),
+    "an error in the stream": (
+        200,
+        'data: {"error": {"message": "Internal server error"}}\n\n',
+        "gave up on the reply: Internal server error",
+    ),
+    "an error of another kind": (200, 'data: {"error": "no"}\n\n', "wrote what vLLM does not"),
+    "an early end": (200, HALF, "broke off its reply before the end"),
+    "an early end with its sign": (200, HALF + "data: [DONE]\n\n", "before the end"),
+    "a refusal": (400, '{"error": {"message": "too long"}}', r"request \(400\): too long"),
+    "another refusal": (404, "<html>\n<p>what?</p>", r"\(404\): not an answer of vLLM: <html> <p>"),
+}
+
+
+@asynccontextmanager
+async def server(models: str, status: int = 200, body: str = "") -> AsyncIterator[str]:
+    async def list_models(_: web.Request) -> web.Response:
+        return web.Response(text=models)
+
+    async def complete(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", list_models)
+    app.router.add_post("/v1/chat/completions", complete)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("status", "body", "said"), FAULTS.values(), ids=FAULTS)
+async def test_a_fault_of_the_server_is_named(status: int, body: str, said: str) -> None:
+    async with server(MODELS, status, body) as url, VllmModel.connect(url) as model:
+        with pytest.raises(EngineError, match=said):
+            await reply(model, [], Sampling(max_tokens=4))
+
+
+@pytest.mark.parametrize("models", ["<html>", "[]", "{}", '{"data": [{"id": "gpt"}]}'])
+async def test_a_server_that_is_no_vllm_is_found_out_at_once(models: str) -> None:
+    async with server(models) as url:
+        with pytest.raises(EngineError, match="is no vLLM"):
+            async with VllmModel.connect(url):
+                pass
+
+
+async def test_an_engine_that_never_answers_is_not_waited_for_for_ever() -> None:
+    connections = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.read()
+
+    listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    engine = Engine(1, 0.0, f"http://127.0.0.1:{port}", "key", "m", "/w", "/dev/null")
+    with pytest.raises(EngineError, match="the engine died while it was loading"):
+        await wait_until_healthy(engine, 0.0, lambda _: None)
+    assert connections
+    for writer in connections:
+        writer.close()
+    listener.close()
