@@ -18,6 +18,7 @@ import asyncio
 import json
 import re
 import statistics
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -207,6 +208,7 @@ async def scripted(runs: int) -> list[Row]:
 
 async def engine(runs: int) -> list[Row]:
     rows = []
+    print("with the engine, which may have to be started first; this takes some minutes:")
     async with startup.model(Settings.from_env(), TOOLBOX, [], lambda _: None) as model:
         held = HeldTo(model, PLAN, REPLY)
         await run_once(held, "streamed", toolbox(0))  # compiles the two grammars
@@ -234,7 +236,10 @@ def main() -> None:
     rows = asyncio.run(scripted(flags.runs))
     show(rows)
     if not flags.no_engine:
-        on_engine = asyncio.run(engine(flags.runs))
+        try:
+            on_engine = asyncio.run(engine(flags.runs))
+        except HeadstartError as error:
+            sys.exit(f"bench.sh: {error}")
         show(on_engine)
         rows += on_engine
     if flags.json:

@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
-# Runs the engine in the foreground; sets everything up on first use. --help lists the flags.
+# Runs the engine in the foreground, until Ctrl-C; sets everything up on first use.
+#   ./scripts/serve.sh [--dry-run] [--port N] [--tools MODULE_OR_FILE] [--examples FILE] [-- VLLM_FLAGS...]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+headstart=$here/../.venv/bin/headstart
+if [ ! -x "$headstart" ] && [[ " $* " =~ \ (--help|-h)\  ]]; then
+  sed -n '2,3s/^# \{0,1\}//p' "$0"
+  exit 0
+fi
 "$here/setup.sh"
-exec "$here/../.venv/bin/headstart" serve "$@"
+exec "$headstart" serve "$@"

@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
 # Makes .venv with everything the project needs; does nothing when all is there.
-#   ./scripts/setup.sh [--dev] [--gpu | --cpu]
-# --dev adds what the tests need; --gpu and --cpu choose the kind of vLLM, which is otherwise found out.
+#   ./scripts/setup.sh [--dev]     --dev adds what the tests need
+# HEADSTART_KIND=gpu or cpu chooses the build of vLLM, which is otherwise found out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() { sed -n '2,4s/^# \{0,1\}//p' "$0"; }
-extras="" kind=""
-for flag in "$@"; do
-  case "$flag" in
-    --dev) extras=",dev" ;;
-    --gpu | --cpu) kind=${flag#--} ;;
-    --help | -h) usage; exit 0 ;;
-    *) usage >&2; exit 2 ;;
-  esac
-done
+extras=""
+case "${1:-}" in
+  "") ;;
+  --dev) extras=",dev" ;;
+  --help | -h) usage; exit 0 ;;
+  *) usage >&2; exit 2 ;;
+esac
 
+kind=${HEADSTART_KIND:-}
 if [ -z "$kind" ]; then
   if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then
     kind=gpu

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Ends the engine that earlier questions left running.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-"$here/setup.sh"
-exec "$here/../.venv/bin/headstart" stop "$@"
+headstart=$(cd "$(dirname "$0")/.." && pwd)/.venv/bin/headstart
+if [ ! -x "$headstart" ]; then
+  echo "no engine is running: nothing is set up here"
+  exit 0
+fi
+exec "$headstart" stop "$@"

@@ -47,6 +47,7 @@ def answer(
         raise UsageError("the question holds half a character; write it in UTF-8")
     if examples is None:
         examples = bundled_examples(toolbox)
+    plan_regex(toolbox)  # imports Outlines here, a second that is no part of the run
     return told(Run(question, toolbox, model, settings, examples).tell)
 
 
@@ -127,7 +128,7 @@ class Run:
             raise RunError(
                 "question_too_long",
                 f"the prompt has {count} tokens and the plan may take {most}, but "
-                f"{self._model.name} holds {self._model.context_tokens}; shorten the question",
+                f"{self._model.name} holds {self._model.context_tokens}; ask for less",
             )
         regex = plan_regex(self._toolbox, first_id, self._settings.max_tasks)
         return Sampling(most, regex, self._settings.temperature)

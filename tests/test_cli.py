@@ -202,9 +202,13 @@ def test_somebody_elses_engine_answers_and_the_picture_is_whole(
 
 
 @pytest.mark.engine
-def test_another_model_than_the_running_one_is_refused(engine: Engine, settings: Settings) -> None:
-    weights = next((settings.cache_dir / "models").iterdir())
-    done = headstart("ask", "hi", cache=settings.cache_dir, HEADSTART_MODEL=str(weights))
+def test_another_model_than_the_running_one_is_refused(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    namesake = tmp_path / Path(engine.weights).name
+    namesake.mkdir()
+    (namesake / "config.json").write_text("{}")
+    done = headstart("ask", "hi", cache=settings.cache_dir, HEADSTART_MODEL=str(namesake))
     assert done.returncode == USAGE
     assert "an engine with the model embedded is running" in done.stderr
     assert "./scripts/stop.sh" in done.stderr

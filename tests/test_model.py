@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from executor.errors import EngineError
+from serving import engine
 from serving.engine import Engine, wait_until_healthy
 from serving.model import Sampling, VllmModel
 from serving.warmup import reply
@@ -68,7 +69,10 @@ async def test_a_server_that_is_no_vllm_is_found_out_at_once(models: str) -> Non
                 pass
 
 
-async def test_an_engine_that_never_answers_is_not_waited_for_for_ever() -> None:
+async def test_an_engine_that_never_answers_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "HEALTH_SECONDS", 0.05)
     connections = []
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,9 +81,9 @@ async def test_an_engine_that_never_answers_is_not_waited_for_for_ever() -> None
 
     listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    engine = Engine(1, 0.0, f"http://127.0.0.1:{port}", "key", "m", "/w", "/dev/null")
+    silent = Engine(1, 0.0, f"http://127.0.0.1:{port}", "key", "m", "/w", "/dev/null")
     with pytest.raises(EngineError, match="the engine died while it was loading"):
-        await wait_until_healthy(engine, 0.0, lambda _: None)
+        await wait_until_healthy(silent, 0.0, lambda _: None)
     assert connections
     for writer in connections:
         writer.close()
