@@ -210,5 +210,5 @@ def test_another_model_than_the_running_one_is_refused(
     (namesake / "config.json").write_text("{}")
     done = headstart("ask", "hi", cache=settings.cache_dir, HEADSTART_MODEL=str(namesake))
     assert done.returncode == USAGE
-    assert "an engine with the model embedded is running" in done.stderr
+    assert f"an engine with the model embedded ({engine.weights}) is running" in done.stderr
     assert "./scripts/stop.sh" in done.stderr
