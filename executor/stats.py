@@ -89,7 +89,7 @@ class Times:
                 for plan, started, finished in calls
             ),
             ideal_seconds=ideal,
-            efficiency=min(1.0, ideal / now) if now > 0 and self._plans else 1.0,
+            efficiency=ideal / now if now > 0 and self._plans else 1.0,
         )
 
     def _starts(self) -> list[float]:
