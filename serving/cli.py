@@ -82,7 +82,7 @@ def serve(
         list[str] | None, typer.Argument(help="Behind --: flags passed on to vLLM.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the command only.")] = False,
-    port: Annotated[int, typer.Option("--port", help="0: any free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
     tools: ToolsOption = "",
     examples: ExamplesOption = "",
 ) -> None:

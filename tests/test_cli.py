@@ -116,6 +116,7 @@ MISTAKES = {
         USAGE,
         IN_USE,
     ),
+    "no port": (["serve", "--port", "99999"], {}, USAGE, "Invalid value for '--port'"),
     "cache that can't be written": (
         ["ask", "hi"],
         {"HEADSTART_CACHE": "{dir}/syntax.py/cache"},
