@@ -59,12 +59,13 @@ class Executor:
 class Execution:
     """The tasks of one run, over all its plans."""
 
+    _calls: asyncio.TaskGroup  # of the plan that is being performed
+
     def __init__(self, toolbox: ToolBox, max_running: int, log: EventLog) -> None:
         self._toolbox = toolbox
         self._log = log
         self._unit = FetchingUnit(lambda name: toolbox[name].eager, max_running)
         self._shared: dict[str, asyncio.Task[Outcome]] = {}  # by call, of idempotent tools
-        self._calls = asyncio.TaskGroup()
 
     @property
     def outcomes(self) -> dict[int, Outcome]:

@@ -152,17 +152,18 @@ class EngineRoom:
         key = secrets.token_urlsafe(24)
         arguments = command(weights, port, gpu=has_gpu(), extra=extra)
         # Not subprocess.Popen, which expects that whoever starts a process also outlives it.
-        pid = os.posix_spawn(
-            arguments[0],
-            arguments,
-            environment(key),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
+        with self._writing():  # the log
+            pid = os.posix_spawn(
+                arguments[0],
+                arguments,
+                environment(key),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+            )
         started = psutil.Process(pid).create_time()
         engine = Engine(
             pid=pid,
@@ -173,7 +174,11 @@ class EngineRoom:
             weights=str(weights.path),
             log=str(log),
         )
-        self.remember(engine)
+        try:
+            self.remember(engine)
+        except UsageError:  # one that nobody can find again must not run on
+            end(engine)
+            raise
         return engine
 
     @contextmanager

@@ -152,6 +152,27 @@ def test_an_engine_that_dies_while_loading_names_the_cause(tmp_path: Path) -> No
     assert room.find() is None
 
 
+@pytest.mark.engine
+def test_an_engine_that_cannot_be_written_down_is_not_left_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = EngineRoom(tmp_path)
+    (tmp_path / "engine" / "state.json").mkdir()  # where the file should go
+    launched: list[Engine] = []
+    monkeypatch.setattr("serving.engine.end", lambda engine: launched.append(engine) or end(engine))
+    with pytest.raises(UsageError, match=r"can't write to .* set HEADSTART_CACHE"):
+        room.launch(Weights("name", tmp_path), free_port(), extra=())
+    (engine,) = launched
+    assert not engine.processes()
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    room = EngineRoom(tmp_path)
+    (tmp_path / "engine" / "engine.log").mkdir()
+    with pytest.raises(UsageError, match=r"can't write to .* set HEADSTART_CACHE"):
+        room.launch(Weights("name", tmp_path), free_port(), extra=())
+
+
 def test_a_free_port_is_free_until_it_is_not() -> None:
     port = free_port()
     check_port(port)
