@@ -13,7 +13,14 @@ from token import ENDMARKER, NUMBER
 from tokenize import TokenInfo
 from typing import Any
 
-from executor.builtin.expression import bind_units, check_order, scan, split_conversion
+from executor.builtin.expression import (
+    bind_units,
+    check_order,
+    enclose_calls,
+    scan,
+    split_conversion,
+)
+from executor.builtin.functions import FUNCTIONS
 from executor.errors import ToolError
 
 # pint is imported late, and its quantities are generic over a magnitude that here is int or float.
@@ -26,7 +33,9 @@ MAX_UNIT_POWER = 20
 
 # "per" is the division inside a unit; it and the blank between number and unit bind tighter
 # than the division of two quantities.
-_PRIORITY = {"**": 4, "unary": 3, "": 2, "per": 2, "*": 1, "/": 1, "+": 0, "-": 0}
+_PRIORITY = {"**": 5, "unary": 4, "": 3, "per": 3, "*": 2, "/": 2, "+": 1, "-": 1, ",": 0}
+# To pint's tree builder a function is a prefix operator, as the minus is.
+_PRIORITY |= {f"{name}(": _PRIORITY["unary"] for name in FUNCTIONS}
 # pint's symbols for these, a and d, are hard to read and easily taken for something else.
 _SPELLED_OUT = frozenset({"year", "day"})
 # pint fills its caches while it computes, and its documentation promises nothing about threads.
@@ -34,11 +43,16 @@ _lock = threading.Lock()
 
 
 def calculate(expression: str) -> str | float:
-    """Compute an arithmetic expression such as `8849 m - 8611 m` or `8849 m to ft`.
+    """Compute an arithmetic expression such as `max(8849 m, 8611 m)` or `8849 m to ft`.
 
-    Knows + - * / ^ ** ( ) and %, and `X to UNIT` or `X in UNIT` for conversions. A number and the
-    unit right behind it are one quantity, and bind tighter than * and /: `100 km / 50 km/h` is
-    100 km divided by 50 km/h, 2 h. A sum has the unit of its first operand.
+    Knows + - * / ^ ** ( ) and %, `X to UNIT` or `X in UNIT` for conversions, and the functions
+    max, min, mean (or average, avg), sum, abs, sqrt and round, as `round(X)` or `round(X, DIGITS)`.
+    A number and the unit right behind it are one quantity, and bind tighter than * and /:
+    `100 km / 50 km/h` is 100 km divided by 50 km/h, 2 h. Sums and means have the unit of their
+    first operand, max and min that of the argument they choose; round keeps the unit it rounds in.
+
+    A comma right between digits, with exactly three behind it, belongs to the number: `1,234 m`,
+    and `max(1,234, 5)` has two arguments. Any other comma parts arguments: write a blank behind it.
     """
     if len(expression) > MAX_CHARACTERS:
         raise ToolError(f"the expression is longer than {MAX_CHARACTERS} characters")
@@ -56,7 +70,7 @@ def _evaluate(tokens: list[TokenInfo]) -> Quantity:
 
     check_order(tokens)
     end = TokenInfo(ENDMARKER, "", (1, 0), (1, 0), "")
-    tree = build_eval_tree([*bind_units(tokens), end], _PRIORITY)
+    tree = build_eval_tree([*enclose_calls(bind_units(tokens)), end], _PRIORITY)
     return tree.evaluate(_operand, _BINARY, _UNARY)
 
 
@@ -144,6 +158,24 @@ def _power(base: Quantity, exponent: Quantity) -> Quantity:
     return _attempt(lambda: base**power, f"raise {_name(base)} to a power")
 
 
+def _arguments(left: Quantity | list[Quantity], right: Quantity) -> list[Quantity]:
+    return [*(left if isinstance(left, list) else [left]), right]
+
+
+def _call(name: str, arguments: Quantity | list[Quantity]) -> Quantity:
+    # Folded, since 1500 m/km rounds to 2.
+    values = [_folded(each) for each in (arguments if isinstance(arguments, list) else [arguments])]
+    apply, verb, most = FUNCTIONS[name]
+    if most is not None and len(values) > most:
+        count = "1 argument" if most == 1 else f"at most {most} arguments"
+        raise ToolError(f"{name} takes {count}, not {len(values)}")
+    first, others = values[0], values[1:] if most is None else []
+    for other in others:
+        if other.dimensionality != first.dimensionality:
+            raise ToolError(f"can't {verb} {_name(first)} with {_name(other)}")
+    return _attempt(lambda: apply(*values), f"take the {name} of {_name(first)}")
+
+
 _divide = _guarded(operator.truediv, "divide {0} by {1}")
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": _guarded(operator.add, "add {1} to {0}"),
@@ -152,9 +184,14 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "/": _divide,
     "per": _divide,
     "": _attach,
+    ",": _arguments,
     "**": _power,
 }
-_UNARY: dict[str, Callable[[Any], Any]] = {"+": lambda value: value, "-": _negative}
+_UNARY: dict[str, Callable[[Any], Any]] = {
+    "+": lambda value: value,
+    "-": _negative,
+    **{f"{name}(": partial(_call, name) for name in FUNCTIONS},
+}
 
 
 def _attempt(operation: Callable[[], Quantity], what: str) -> Quantity:
@@ -178,11 +215,16 @@ def _bounded(value: Quantity) -> Quantity:
 
 
 def _answer(value: Quantity) -> str | float:
-    # Units of one dimension fold into one: km/m is a number, and km min/h are km.
-    if len(value.unit_items()) > 1:
-        fold = partial(value.to, "") if value.dimensionless else value.to_reduced_units
-        value = _attempt(fold, f"reduce {_name(value)}")
+    value = _folded(value)
     return _plain(value.magnitude) if value.unitless else _quantity_text(value)
+
+
+def _folded(value: Quantity) -> Quantity:
+    """Fold units of one dimension into one: km/m is a number, and km min/h are km."""
+    if len(value.unit_items()) < 2:
+        return value
+    fold = partial(value.to, "") if value.dimensionless else value.to_reduced_units
+    return _attempt(fold, f"reduce {_name(value)}")
 
 
 def _quantity_text(value: Quantity) -> str:
