@@ -15,16 +15,23 @@ from typing import Any
 
 from executor.signatures import Schema
 from executor.tools import Tool, ToolBox
-from planner_prompts.examples import Example
+from planner_prompts.examples import Example, bundled_examples
 from planner_prompts.grammar import ANSWER
 from planner_prompts.messages import Message, Role
+from planner_prompts.profile import FEW_SHOT, Profile
 
 
-def opening(toolbox: ToolBox, examples: Sequence[Example], question: str) -> list[Message]:
-    """The transcript up to where the plan begins."""
+def opening(
+    toolbox: ToolBox, examples: Sequence[Example], question: str, profile: Profile = FEW_SHOT
+) -> list[Message]:
+    """The transcript up to where the plan begins.
+
+    `examples` are the caller's own; the bundled ones go before them where the profile has them.
+    """
     tools = "\n".join(describe(tool) for tool in toolbox) or "(none)"
-    messages = [_message("system", _text("planner").substitute(tools=tools))]
-    for example in examples:
+    messages = [_message("system", _text(profile.system).substitute(tools=tools))]
+    bundled = bundled_examples(toolbox) if profile.bundled_examples else []
+    for example in [*bundled, *examples]:
         results = [result_line(id, result) for id, result in example.results.items()]
         messages += [
             _message("user", example.question),

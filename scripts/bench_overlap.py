@@ -84,6 +84,7 @@ class WholePlan:
         self._model = model
         self.name = model.name
         self.context_tokens = model.context_tokens
+        self.profile = model.profile
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         return await self._model.count_tokens(messages)
@@ -139,9 +140,7 @@ async def run_once(model: Model, way: str, tools: ToolBox) -> Stats:
     """One run, from question to answer."""
     settings = Settings(max_plans=1, max_running=1 if way == "serial" else 16)
     chosen = model if way == "streamed" else WholePlan(model)
-    async with answer(
-        QUESTION, toolbox=tools, model=chosen, settings=settings, examples=[]
-    ) as events:
+    async with answer(QUESTION, toolbox=tools, model=chosen, settings=settings) as events:
         *_, event = [each async for each in events]
     if not isinstance(event, RunFinished):
         raise HeadstartError(f"a run did not finish: {event}")

@@ -19,13 +19,12 @@ from executor.builtin import TOOLBOX
 from executor.errors import HeadstartError, UsageError
 from executor.events import RunCancelled, RunFinished
 from executor.tools import ToolBox
-from planner_prompts.examples import Example, bundled_examples, load_examples
-from serving import engine as engines
-from serving import models, startup, vllm_command
+from planner_prompts.examples import Example, load_examples
+from serving import embedded, engine_room, models, startup, vllm_command
 from serving.compiler import answer
 from serving.model import Model
 from serving.picture import clean
-from serving.settings import EMBEDDED, Settings
+from serving.settings import Settings
 from serving.terminal import view_for
 from serving.toolfile import load_tools
 
@@ -100,23 +99,24 @@ def _dry_command(settings: Settings, port: int, flags: list[str]) -> list[str]:
     """What would be run, without fetching or converting any weights for it."""
     gpu = vllm_command.has_gpu()
     name = settings.model or models.default_model(gpu=gpu)
-    path = models.embedded_path(settings.cache_dir) if name == EMBEDDED else Path(name)
+    cache = settings.cache_dir
+    path = embedded.path(name, cache) if name in embedded.ADAPTERS else Path(name)
     weights = models.Weights(name, path)
-    return vllm_command.command(weights, port or engines.free_port(), gpu=gpu, extra=flags)
+    return vllm_command.command(weights, port or engine_room.free_port(), gpu=gpu, extra=flags)
 
 
 @app.command()
 def stop() -> None:
     """Ends the engine that earlier questions left running."""
-    engine = engines.EngineRoom(Settings.from_env().cache_dir).stop()
+    engine = engine_room.EngineRoom(Settings.from_env().cache_dir).stop()
     print("no engine is running" if engine is None else f"ended the engine (pid {engine.pid})")
 
 
 def _toolbox(tools: str, examples: str) -> tuple[ToolBox, list[Example]]:
-    """The bundled tools and the user's, with the worked examples for them."""
+    """The bundled tools and the user's, with the worked examples for the latter."""
     toolbox = ToolBox([*TOOLBOX, *load_tools(tools)]) if tools else TOOLBOX
     own = load_examples(Path(examples), toolbox) if examples else []
-    return toolbox, bundled_examples(toolbox) + own
+    return toolbox, own
 
 
 async def _ask(

@@ -17,7 +17,7 @@ from executor.fetching import Outcome, State
 from executor.tools import ToolBox
 from executor.values import shorten, text_of
 from planner_prompts import render
-from planner_prompts.examples import Example, bundled_examples
+from planner_prompts.examples import Example
 from planner_prompts.grammar import join_regex, plan_regex
 from serving.joiner import Ending, join
 from serving.model import Model, Sampling, fits
@@ -33,11 +33,11 @@ def answer(
     toolbox: ToolBox,
     model: Model,
     settings: Settings,
-    examples: Sequence[Example] | None = None,
+    examples: Sequence[Example] = (),
 ) -> AbstractAsyncContextManager[EventLog]:
     """`async with answer(...) as events`: one run's events, as they happen.
 
-    `examples` are worked examples for the toolbox; by default the bundled ones that fit it.
+    `examples` are worked examples for the caller's own tools.
     Leaving the block early cancels the run: the engine stops writing and no task is left. What
     goes wrong in a run is its last event; an exception at the end of the block is a bug.
     """
@@ -45,8 +45,6 @@ def answer(
         raise UsageError("the question is empty; write one")
     if question != question.encode(errors="replace").decode():
         raise UsageError("the question holds half a character; write it in UTF-8")
-    if examples is None:
-        examples = bundled_examples(toolbox)
     plan_regex(toolbox)  # imports Outlines here, a second that is no part of the run
     return told(Run(question, toolbox, model, settings, examples).tell)
 
@@ -66,7 +64,7 @@ class Run:
         self._toolbox = toolbox
         self._model = model
         self._settings = settings
-        self._transcript = render.opening(toolbox, examples, question)
+        self._transcript = render.opening(toolbox, examples, question, model.profile)
 
     async def tell(self, log: EventLog) -> None:
         """The whole run, within its deadline; the log gets exactly one last word."""

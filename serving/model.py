@@ -16,6 +16,7 @@ import aiohttp
 
 from executor.errors import EngineError, UsageError
 from planner_prompts.messages import Message
+from planner_prompts.profile import FEW_SHOT, Profile
 
 CONNECT_SECONDS = 5.0
 PostMortem = Callable[[], Awaitable[str]]
@@ -49,6 +50,10 @@ class Model(Protocol):
     @property
     def context_tokens(self) -> int: ...
 
+    @property
+    def profile(self) -> Profile:
+        """How it wants to be addressed."""
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """How many tokens the prompt has."""
 
@@ -61,15 +66,23 @@ class Model(Protocol):
 class VllmModel:
     """Talks to one vLLM server. Use it as `async with VllmModel.connect(url, key) as model`."""
 
-    def __init__(self, server: _Server, name: str, context_tokens: int) -> None:
+    def __init__(
+        self, server: _Server, name: str, context_tokens: int, profile: Profile = FEW_SHOT
+    ) -> None:
         self._server = server
         self._name = name
         self._context_tokens = context_tokens
+        self._profile = profile
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, url: str, key: str = "", name: str = "", post_mortem: PostMortem | None = None
+        cls,
+        url: str,
+        key: str = "",
+        name: str = "",
+        post_mortem: PostMortem | None = None,
+        profile: Profile = FEW_SHOT,
     ) -> AsyncIterator[VllmModel]:
         """Asks the server at `url` what it serves; `name` chooses if that is more than one model.
 
@@ -89,7 +102,7 @@ class VllmModel:
             chosen = name or next(iter(served), "")
             if chosen not in served:
                 raise EngineError(f"the engine at {base} serves {', '.join(served)}, not {name!r}")
-            yield cls(server, chosen, served[chosen])
+            yield cls(server, chosen, served[chosen], profile)
 
     @property
     def name(self) -> str:
@@ -98,6 +111,10 @@ class VllmModel:
     @property
     def context_tokens(self) -> int:
         return self._context_tokens
+
+    @property
+    def profile(self) -> Profile:
+        return self._profile
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         body = {"model": self._name, "messages": list(messages)}

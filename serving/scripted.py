@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from planner_prompts.messages import Message
+from planner_prompts.profile import FEW_SHOT, Profile
 from serving.model import Delta, Sampling
 
 _TOKEN = re.compile(r"\w{1,6}|\s|[^\w\s]")  # about as coarse as a language model's tokens
@@ -38,6 +39,7 @@ class ScriptedModel:
 
     name = "scripted"
     context_tokens = 8192
+    profile: Profile = FEW_SHOT
 
     def __init__(self, replies: Iterable[str | Sequence[Chunk | Exception]]) -> None:
         self._replies = iter(replies)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from executor.errors import UsageError
+from planner_prompts.profile import Profile, profile_named
 
 EMBEDDED = "embedded"
+EMBEDDED_RAW = "embedded-raw"  # not tuned
 GPU_MODEL = "Qwen/Qwen3-4B-Instruct-2507"
 
 
@@ -18,7 +20,8 @@ GPU_MODEL = "Qwen/Qwen3-4B-Instruct-2507"
 class Settings:
     """Times are in seconds, sizes in tokens unless they say otherwise."""
 
-    model: str = ""  # a hub id, a path, or "embedded"; empty: what fits the machine
+    model: str = ""  # a hub id, a path, or an embedded one; empty: what fits the machine
+    profile: Profile | None = None  # None: as the weights say; few-shot on somebody else's vLLM
     engine_url: str = ""  # somebody else's vLLM; empty: our own
     engine_key: str = ""
     cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "headstart")
@@ -43,6 +46,7 @@ class Settings:
         default = cls()
         return cls(
             model=env.get("HEADSTART_MODEL", default.model),
+            profile=_profile(env, "HEADSTART_PROFILE"),
             engine_url=env.get("HEADSTART_ENGINE_URL", default.engine_url),
             engine_key=env.get("HEADSTART_ENGINE_KEY", default.engine_key),
             cache_dir=Path(cache).expanduser(),
@@ -50,6 +54,10 @@ class Settings:
             max_plans=_whole(env, "HEADSTART_MAX_PLANS", default.max_plans, least=1),
             temperature=_number(env, "HEADSTART_TEMPERATURE", default.temperature, least=0),
         )
+
+
+def _profile(env: Mapping[str, str], name: str) -> Profile | None:
+    return profile_named(env[name], name) if env.get(name) else None
 
 
 def _number(env: Mapping[str, str], name: str, default: float, *, least: int) -> float:

@@ -9,14 +9,10 @@ from contextlib import asynccontextmanager
 from executor.errors import EngineError, UsageError
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
+from planner_prompts.profile import FEW_SHOT
 from serving import models, warmup
-from serving.engine import (
-    Engine,
-    EngineRoom,
-    Progress,
-    find_or_launch,
-    wait_until_healthy,
-)
+from serving.engine import Engine, Progress, wait_until_healthy
+from serving.engine_room import EngineRoom, find_or_launch
 from serving.model import Model, VllmModel
 from serving.models import Weights
 from serving.settings import Settings
@@ -32,7 +28,8 @@ async def model(
     """Somebody else's engine if the settings name one, else our own, which then stays running."""
     if settings.engine_url:
         url, key = settings.engine_url, settings.engine_key
-        async with VllmModel.connect(url, key, settings.model) as connected:
+        profile = settings.profile or FEW_SHOT
+        async with VllmModel.connect(url, key, settings.model, profile=profile) as connected:
             async with _in_time(settings):
                 progress("checking that the engine obeys grammars")
                 await warmup.prove_grammar(connected)
@@ -47,7 +44,7 @@ async def model(
             EngineRoom(settings.cache_dir).stop(engine)
         raise
     try:
-        async with engine.connect() as connected:
+        async with engine.connect(settings.profile) as connected:
             yield connected
     finally:
         if await engine.died():  # nothing stays behind of one that died meanwhile
@@ -92,11 +89,12 @@ async def _ready(
     progress: Progress,
 ) -> Engine:
     """Waits for the engine, proves it once, warms it once for each toolbox; keeps that in mind."""
-    digest = warmup.digest(toolbox, settings.max_tasks)
+    profile = settings.profile or engine.profile
+    digest = warmup.digest(toolbox, settings.max_tasks, profile)
     await wait_until_healthy(engine, settings.engine_start, progress)
     if engine.proved and digest in engine.warm:
         return engine
-    async with _in_time(settings), engine.connect() as connected:
+    async with _in_time(settings), engine.connect(profile) as connected:
         if not engine.proved:
             progress("checking that the engine obeys grammars")
             await warmup.prove_grammar(connected)

@@ -16,12 +16,14 @@ from planner_prompts import render
 from planner_prompts.examples import Example
 from planner_prompts.grammar import join_regex, plan_regex
 from planner_prompts.messages import Message
+from planner_prompts.profile import Profile
 from serving.model import Model, Sampling
 
 
-def digest(toolbox: ToolBox, max_tasks: int) -> str:
-    """Names the grammar of a toolbox's first plans."""
-    return hashlib.sha256(plan_regex(toolbox, 1, max_tasks).encode()).hexdigest()[:16]
+def digest(toolbox: ToolBox, max_tasks: int, profile: Profile) -> str:
+    """Names what `warm` prepares: the grammar of a toolbox's first plans, and its prompt."""
+    prepared = f"{profile.name}\n{plan_regex(toolbox, 1, max_tasks)}"
+    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
 
 
 async def prove_grammar(model: Model) -> None:
@@ -38,7 +40,7 @@ async def prove_grammar(model: Model) -> None:
 
 async def warm(model: Model, toolbox: ToolBox, examples: Sequence[Example], max_tasks: int) -> None:
     """Has the engine compile the toolbox's grammars and cache the prompt's constant part."""
-    messages = render.opening(toolbox, examples, "Hello?")
+    messages = render.opening(toolbox, examples, "Hello?", model.profile)
     for regex in (
         plan_regex(toolbox, 1, max_tasks),
         join_regex(replan=True),

@@ -1,20 +1,36 @@
-"""The real engine, started once for all tests that ask for it, in a cache of their own."""
+"""The real engine, started once for all tests that ask for it, in a cache of their own.
+
+And what stands in for it where only its process matters.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
+import psutil
 import pytest
 import pytest_asyncio
 
 from executor.builtin import TOOLBOX
-from planner_prompts.examples import bundled_examples
 from serving import startup
-from serving.engine import Engine, EngineRoom
+from serving.engine import Engine, end
+from serving.engine_room import EngineRoom
 from serving.model import VllmModel
 from serving.settings import EMBEDDED, Settings
+
+SLEEP = "import time; time.sleep(600)"
+LEAD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
+
+# How fast a machine is, and what else it does meanwhile, is no property of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,8 +49,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
     room = EngineRoom(settings.cache_dir)
 
     async def start() -> None:
-        examples = bundled_examples(TOOLBOX)
-        async with startup.model(settings, TOOLBOX, examples, lambda _: None):
+        async with startup.model(settings, TOOLBOX, (), lambda _: None):
             pass
 
     async def start_twice_at_once() -> None:
@@ -51,6 +66,27 @@ def engine(settings: Settings) -> Iterator[Engine]:
 async def model(engine: Engine) -> AsyncIterator[VllmModel]:
     async with engine.connect() as connected:
         yield connected
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Engine]:
+    """A process group of two that stands where an engine would."""
+    process = subprocess.Popen([sys.executable, "-c", LEAD], start_new_session=True)
+    process.returncode = 0  # psutil reaps it
+    leader = psutil.Process(process.pid)
+    while not leader.children():
+        assert leader.is_running()
+    engine = Engine(
+        pid=process.pid,
+        started=leader.create_time(),
+        url="http://127.0.0.1:9",
+        key="key",
+        model="embedded",
+        weights="/weights",
+        log="/dev/null",
+    )
+    yield engine
+    end(engine)
 
 
 @pytest.fixture

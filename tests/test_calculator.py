@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.builtin.calculator import calculate
@@ -274,8 +274,6 @@ PIECES = (
 )
 
 
-# Without a deadline, since the first example waits for pint's import.
-@settings(deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from(PIECES.split()), max_size=25).map(" ".join))
 def test_any_text_is_computed_or_refused(expression: str) -> None:
     assert "\n" not in _outcome(expression)
@@ -288,7 +286,6 @@ def _outcome(expression: str) -> str:
         return str(refusal)
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6))
 def test_differences_are_exact(left: int, right: int) -> None:
     assert calculate(f"{left} m - ({right} m)") == f"{left - right} m"
@@ -298,7 +295,6 @@ UNITS = {"mm": 1, "m": 10**3, "km": 10**6}
 LENGTHS = st.tuples(st.integers(-(10**6), 10**6), st.sampled_from(list(UNITS)))
 
 
-@settings(deadline=None)
 @given(st.lists(LENGTHS, min_size=1, max_size=8))
 def test_max_and_min_choose_an_argument_and_mean_lies_between(
     lengths: list[tuple[int, str]],
@@ -321,7 +317,6 @@ def _in_mm(length: str) -> float:
     return float(number) * UNITS[unit]
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**9), 10**9), st.integers(0, 4))
 def test_rounding_moves_a_number_by_half_a_digit_at_most(number: int, digits: int) -> None:
     rounded = calculate(f"round({number}, -{digits})")

@@ -98,6 +98,18 @@ MISTAKES = {
         USAGE,
         "HEADSTART_DEADLINE is 'soon'; it must be a number",
     ),
+    "no such profile": (
+        ["ask", "hi"],
+        {"HEADSTART_PROFILE": "loud"},
+        USAGE,
+        "HEADSTART_PROFILE is 'loud'; it must be few-shot or tuned",
+    ),
+    "weights with a profile that is none": (
+        ["ask", "hi"],
+        {"HEADSTART_MODEL": "{dir}/odd"},
+        USAGE,
+        "the profile in {dir}/odd/planner.json is 'loud'; it must be few-shot or tuned",
+    ),
     "nobody at the engine's URL": (
         ["ask", "hi"],
         {"HEADSTART_ENGINE_URL": "http://127.0.0.1:9"},
@@ -136,8 +148,10 @@ def test_a_mistake_is_a_line_that_says_what_to_do(
     files = {"syntax": SYNTAX, "raises": RAISES, "no_tool": NO_TOOL, "no_type": NO_TYPE}
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(text)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
+    for name in ("model", "odd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "odd" / "planner.json").write_text('{"profile": "loud"}')
     with socket.create_server(("127.0.0.1", 0)) as taken:
         known = {"dir": tmp_path, "port": taken.getsockname()[1]}
         done = headstart(
@@ -160,10 +174,20 @@ def test_stop_with_nothing_to_stop(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (ANSWERED, "no engine is running\n")
 
 
-def test_dry_run_shows_the_command_and_starts_nothing(tmp_path: Path) -> None:
-    done = headstart("serve", "--dry-run", "--", "--max-num-seqs", "4", cache=tmp_path)
-    assert done.returncode == ANSWERED
+@pytest.mark.parametrize(
+    ("model", "directory"),
+    [("embedded", "headstart-135m-"), ("embedded-raw", "smollm2-135m-instruct-"), ("a/b", "a/b ")],
+)
+def test_dry_run_shows_the_command_and_starts_nothing(
+    tmp_path: Path, model: str, directory: str
+) -> None:
+    done = headstart(
+        *("serve", "--dry-run", "--", "--max-num-seqs", "4"), cache=tmp_path, HEADSTART_MODEL=model
+    )
+    assert done.returncode == ANSWERED, done.stderr
     assert "--host 127.0.0.1" in done.stdout
+    assert f" --served-model-name {model} " in done.stdout
+    assert directory in done.stdout
     assert done.stdout.endswith("--max-num-seqs 4\n")
     assert not list(tmp_path.iterdir())
 
@@ -194,6 +218,7 @@ def test_somebody_elses_engine_answers_and_the_picture_is_whole(
         cache=tmp_path,
         HEADSTART_ENGINE_URL=engine.url,
         HEADSTART_ENGINE_KEY=engine.key,
+        HEADSTART_PROFILE="tuned",
     )
     assert done.returncode == ANSWERED, done.stderr
     assert re.search(r"^ *\d\.\d\d s  1\. ", done.stdout, re.M)

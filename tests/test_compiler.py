@@ -41,6 +41,8 @@ from executor.events import (
 from executor.stats import Stats
 from executor.tools import ToolBox, tool
 from planner_prompts.grammar import matches
+from planner_prompts.profile import PROFILES, Profile
+from planner_prompts.render import opening
 from serving.compiler import answer
 from serving.model import Delta, Sampling
 from serving.scripted import Chunk, ScriptedModel, at_rate
@@ -142,16 +144,19 @@ async def test_a_run_from_question_to_answer() -> None:
     )
 
 
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 @virtual
-async def test_what_the_model_is_asked() -> None:
+async def test_what_the_model_is_asked(profile: Profile) -> None:
     model = ScriptedModel([PLAN, ANSWER])
+    model.profile = profile
     await ask(model, plan_tokens=100, answer_tokens=50, temperature=0.5)
     (plan_messages, plan_sampling), (join_messages, join_sampling) = model.requests
-    assert [message["role"] for message in plan_messages] == ["system", "user"]
-    assert plan_messages[-1]["content"] == "Which is higher?"
-    assert [message["role"] for message in join_messages[2:]] == ["assistant", "user"]
-    assert join_messages[2]["content"] == "".join(chunk.text for chunk in PLAN)
-    assert join_messages[3]["content"].endswith(
+    assert plan_messages == opening(TOOLBOX, (), "Which is higher?", profile)
+    *before, plan, results = join_messages
+    assert before == plan_messages
+    assert [plan["role"], results["role"]] == ["assistant", "user"]
+    assert plan["content"] == "".join(chunk.text for chunk in PLAN)
+    assert results["content"].endswith(
         "$1 = about Everest\n$2 = about K2\n$3 = about Everest > about K2"
     )
     assert (plan_sampling.max_tokens, plan_sampling.temperature) == (100, 0.5)
@@ -565,9 +570,7 @@ async def test_a_script_is_replayed_in_time_and_cut_off(
 
 def answering(model: ScriptedModel, question: str = "Which is higher?", **settings: Any) -> Any:
     settings = {"max_tasks": 5, **settings}
-    return answer(
-        question, toolbox=TOOLBOX, model=model, settings=Settings(**settings), examples=()
-    )
+    return answer(question, toolbox=TOOLBOX, model=model, settings=Settings(**settings))
 
 
 async def read_all(model: ScriptedModel, **options: Any) -> list[Event]:

@@ -26,7 +26,7 @@ from executor.events import (
     TaskStarted,
 )
 from executor.tools import Tool, ToolBox, tool
-from planner_prompts.examples import bundled_examples
+from planner_prompts.profile import FEW_SHOT, TUNED, Profile
 from planner_prompts.render import opening
 from serving.compiler import answer
 from serving.engine import Engine
@@ -70,17 +70,25 @@ def test_two_starts_at_once_end_with_one_engine(engine: Engine, settings: Settin
     weights = str(settings.cache_dir)
     servers = [pid for pid, line in commands.items() if "api_server" in line and weights in line]
     assert servers == [engine.pid]
-    assert [path.name[0] for path in (settings.cache_dir / "models").iterdir()] == ["s"]
+    assert [path.name[0] for path in (settings.cache_dir / "models").iterdir()] == ["h"]
 
 
-async def test_the_bundled_prompt_is_short_and_stays_in_the_prefix_cache(
-    engine: Engine, model: VllmModel
-) -> None:
-    examples = bundled_examples(TOOLBOX)
-    assert await model.count_tokens(opening(TOOLBOX, examples, QUESTION)) <= 1000
-    before = await metric(engine, "vllm:prefix_cache_hits_total")
-    await events_of(model)
-    assert await metric(engine, "vllm:prefix_cache_hits_total") - before >= 512
+@pytest.mark.parametrize(("profile", "most"), [(FEW_SHOT, 1000), (TUNED, 200)])
+async def test_the_bundled_prompt_is_short(model: VllmModel, profile: Profile, most: int) -> None:
+    messages = opening(TOOLBOX, (), QUESTION, profile)
+    assert await model.count_tokens(messages) <= most
+
+
+async def test_a_long_prompt_stays_in_the_prefix_cache(engine: Engine) -> None:
+    async with engine.connect(FEW_SHOT) as model:
+        await events_of(model, "Who are you?")
+        before = await metric(engine, "vllm:prefix_cache_hits_total")
+        await events_of(model)
+        assert await metric(engine, "vllm:prefix_cache_hits_total") - before >= 512
+
+
+async def test_the_embedded_model_is_tuned(model: VllmModel) -> None:
+    assert model.profile == TUNED
 
 
 async def test_the_question_of_the_readme_is_answered_right(model: VllmModel) -> None:

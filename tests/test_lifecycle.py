@@ -1,15 +1,12 @@
-"""How the engine comes and goes: its command, its state file, its weights."""
+"""How the engine comes and goes: its command, its state file, its end."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +14,10 @@ import psutil
 import pytest
 
 from executor.errors import EngineError, UsageError
-from serving import models
-from serving.engine import Engine, EngineRoom, check_port, end, free_port, wait_until_healthy
+from serving.engine import Engine, end, wait_until_healthy
+from serving.engine_room import EngineRoom, check_port, find_or_launch, free_port
 from serving.models import Weights
+from serving.settings import Settings
 from serving.vllm_command import command, environment
 
 PARSE = """
@@ -49,31 +47,6 @@ def test_the_command_and_the_environment_keep_to_themselves() -> None:
     assert env["VLLM_NO_USAGE_STATS"] == env["HF_HUB_OFFLINE"] == "1"
 
 
-SLEEP = "import time; time.sleep(600)"
-LEAD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
-
-
-@pytest.fixture
-def sleeper() -> Iterator[Engine]:
-    """A process group of two that stands where an engine would."""
-    process = subprocess.Popen([sys.executable, "-c", LEAD], start_new_session=True)
-    process.returncode = 0  # psutil reaps it
-    leader = psutil.Process(process.pid)
-    while not leader.children():
-        assert leader.is_running()
-    engine = Engine(
-        pid=process.pid,
-        started=leader.create_time(),
-        url="http://127.0.0.1:9",
-        key="key",
-        model="embedded",
-        weights="/weights",
-        log="/dev/null",
-    )
-    yield engine
-    end(engine)
-
-
 def test_a_running_engine_is_found_and_stopped_with_its_children(
     tmp_path: Path, sleeper: Engine
 ) -> None:
@@ -88,6 +61,35 @@ def test_a_running_engine_is_found_and_stopped_with_its_children(
     assert not sleeper.processes()
     assert not state.exists()
     assert room.stop() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "said"),
+    [
+        ("embedded", "/weights", None),
+        ("embedded", "/weights-of-another-adapter", r"embedded \(/weights-of-another-adapter\)"),
+        ("embedded-raw", "/base", r"embedded-raw \(/base\)"),
+    ],
+)
+def test_a_running_engine_serves_its_own_weights_only(
+    tmp_path: Path, sleeper: Engine, name: str, path: str, said: str | None
+) -> None:
+    EngineRoom(tmp_path).remember(sleeper)
+    weights, settings = Weights(name, Path(path)), Settings(cache_dir=tmp_path)
+    if said is None:
+        assert find_or_launch(weights, settings) == (sleeper, False)
+        return
+    with pytest.raises(UsageError, match=said) as refusal:
+        find_or_launch(weights, settings)
+    assert "an engine with the model embedded (/weights) is running" in str(refusal.value)
+
+
+def test_weights_that_name_no_profile_start_no_engine(tmp_path: Path) -> None:
+    (tmp_path / "planner.json").write_text('{"profile": "loud"}')
+    room = EngineRoom(tmp_path / "cache")
+    with pytest.raises(UsageError, match="'loud'; it must be few-shot or tuned"):
+        room.launch(Weights("name", tmp_path), free_port(), extra=())
+    assert room.find() is None
 
 
 @pytest.mark.parametrize("change", [{"pid": 2**22 + 1}, {"started": 1.0}], ids=["dead", "reused"])
@@ -159,7 +161,9 @@ def test_an_engine_that_cannot_be_written_down_is_not_left_running(
     room = EngineRoom(tmp_path)
     (tmp_path / "engine" / "state.json").mkdir()  # where the file should go
     launched: list[Engine] = []
-    monkeypatch.setattr("serving.engine.end", lambda engine: launched.append(engine) or end(engine))
+    monkeypatch.setattr(
+        "serving.engine_room.end", lambda engine: launched.append(engine) or end(engine)
+    )
     with pytest.raises(UsageError, match=r"can't write to .* set HEADSTART_CACHE"):
         room.launch(Weights("name", tmp_path), free_port(), extra=())
     (engine,) = launched
@@ -176,68 +180,3 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_free_port_is_free_until_it_is_not() -> None:
     port = free_port()
     check_port(port)
-
-
-def test_a_full_disk_is_told_before_the_conversion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=50 * 2**20)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UsageError, match=r"has 50 MB left .* set HEADSTART_CACHE to another"):
-        models.embedded(tmp_path)
-    assert not list((tmp_path / "models").iterdir())
-
-
-@pytest.mark.engine
-def test_an_interrupted_conversion_leaves_nothing_that_looks_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def half(source: Path, target: Path) -> None:
-        target.mkdir()
-        (target / "model.safetensors").write_bytes(source.read_bytes()[:1000])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(models, "_convert", half)
-    with pytest.raises(KeyboardInterrupt):
-        models.embedded(tmp_path)
-    assert not list((tmp_path / "models").iterdir())
-
-
-@pytest.mark.engine
-def test_a_conversion_that_fails_says_where_and_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nonsense = tmp_path / "model.gguf"
-    nonsense.write_bytes(b"GGUF")
-    monkeypatch.setattr(models, "_wheel_file", lambda: nonsense)
-    with pytest.raises(
-        UsageError, match=rf"could not be converted \(.*error.*make room in {tmp_path}/models"
-    ):
-        models.embedded(tmp_path)
-    assert not list((tmp_path / "models").iterdir())
-
-
-@pytest.mark.engine
-def test_a_file_in_the_users_directory_is_no_module_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "torch.py").write_text("raise SystemExit('a stranger')")
-    monkeypatch.chdir(tmp_path)
-    nonsense = tmp_path / "model.gguf"
-    nonsense.write_bytes(b"GGUF")
-    monkeypatch.setattr(models, "_wheel_file", lambda: nonsense)
-    with pytest.raises(UsageError) as error:
-        models.embedded(tmp_path)
-    assert "a stranger" not in str(error.value)
-    assert environment("key")["PYTHONSAFEPATH"] == "1"
-
-
-def test_a_download_that_was_interrupted_is_not_taken_for_a_model(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    assert not models._is_complete(tmp_path)
-    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    (tmp_path / "model-1.safetensors").touch()
-    assert not models._is_complete(tmp_path)
-    (tmp_path / "model-2.safetensors").touch()
-    assert models._is_complete(tmp_path)

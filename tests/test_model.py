@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
+from fake_vllm import HALF, MODELS, server
 
 from executor.errors import EngineError
+from planner_prompts.profile import FEW_SHOT, TUNED, Profile
 from serving import engine
 from serving.engine import Engine, wait_until_healthy
 from serving.model import Sampling, VllmModel
 from serving.warmup import reply
 
-MODELS = '{"data": [{"id": "m", "max_model_len": 100}]}'
-HALF = 'data: {"choices": [{"delta": {"content": "ha"}, "finish_reason": null}]}\n\n'
 FAULTS = {
     "no JSON": (200, "data: {\n\n", "wrote what vLLM does not"),
     "JSON of another kind": (200, "data: [1]\n\n", "wrote what vLLM does not"),
@@ -33,27 +30,6 @@ FAULTS = {
 }
 
 
-@asynccontextmanager
-async def server(models: str, status: int = 200, body: str = "") -> AsyncIterator[str]:
-    async def list_models(_: web.Request) -> web.Response:
-        return web.Response(text=models)
-
-    async def complete(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=body)
-
-    app = web.Application()
-    app.router.add_get("/v1/models", list_models)
-    app.router.add_post("/v1/chat/completions", complete)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
 @pytest.mark.parametrize(("status", "body", "said"), FAULTS.values(), ids=FAULTS)
 async def test_a_fault_of_the_server_is_named(status: int, body: str, said: str) -> None:
     async with server(MODELS, status, body) as url, VllmModel.connect(url) as model:
@@ -67,6 +43,21 @@ async def test_a_server_that_is_no_vllm_is_found_out_at_once(models: str) -> Non
         with pytest.raises(EngineError, match="is no vLLM"):
             async with VllmModel.connect(url):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "profile"),
+    [("few-shot", None, FEW_SHOT), ("tuned", None, TUNED), ("tuned", FEW_SHOT, FEW_SHOT)],
+)
+async def test_an_engine_is_addressed_as_its_weights_said_unless_asked_otherwise(
+    said: str, asked: Profile | None, profile: Profile
+) -> None:
+    async with server() as url:
+        ours = Engine(1, 0.0, url, "key", "m", "/w", "/dev/null", profile_name=said)
+        async with ours.connect(asked) as model:
+            assert model.profile == profile
+        async with VllmModel.connect(url) as model:
+            assert model.profile == FEW_SHOT
 
 
 async def test_an_engine_that_never_answers_is_not_waited_for_for_ever(

@@ -14,6 +14,7 @@ from executor.tools import Tool, ToolBox, tool
 from executor.values import resolve, text_of
 from planner_prompts.examples import Example, bundled_examples, load_examples
 from planner_prompts.messages import Message
+from planner_prompts.profile import FEW_SHOT, PROFILES, TUNED, Profile
 from planner_prompts.render import (
     describe,
     opening,
@@ -23,39 +24,44 @@ from planner_prompts.render import (
     results_message,
 )
 
-SNAPSHOT = Path(__file__).parent / "snapshots" / "prompt_bundled.txt"
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
-def test_the_prompt_for_the_bundled_tools_reads_so() -> None:
-    """To renew the snapshot after a change that is meant: UPDATE_SNAPSHOTS=1 pytest tests."""
+@pytest.mark.parametrize(
+    ("profile", "file"), [(FEW_SHOT, "prompt_bundled.txt"), (TUNED, "prompt_tuned.txt")]
+)
+def test_the_prompt_for_the_bundled_tools_reads_so(profile: Profile, file: str) -> None:
+    """To renew the snapshots after a change that is meant: UPDATE_SNAPSHOTS=1 pytest tests."""
     messages = [
-        *opening(TOOLBOX, bundled_examples(TOOLBOX), "How tall is K2?"),
+        *opening(TOOLBOX, (), "How tall is K2?", profile),
         plan_message('1. search("height of K3")\n2. join()'),
         results_message([result_line(1, "error: nothing found")]),
         *replan_messages("Replan: K3 is not known", first_id=2),
     ]
     if os.environ.get("UPDATE_SNAPSHOTS"):
-        SNAPSHOT.write_text(as_text(messages), encoding="utf-8")
-    assert as_text(messages) == SNAPSHOT.read_text(encoding="utf-8")
+        (SNAPSHOTS / file).write_text(as_text(messages), encoding="utf-8")
+    assert as_text(messages) == (SNAPSHOTS / file).read_text(encoding="utf-8")
 
 
 def as_text(messages: list[Message]) -> str:
     return "\n".join(f"=== {turn['role']}\n{turn['content']}\n" for turn in messages)
 
 
-def test_without_tools_and_results_the_prompt_says_so() -> None:
-    system, question = opening(ToolBox([]), [], "Who are you?")
-    assert "\nTools:\n(none)\n" in system["content"]
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_without_tools_and_results_the_prompt_says_so(profile: Profile) -> None:
+    system, *_, question = opening(ToolBox([]), [], "Who are you?", profile)
+    assert "\nTools:\n(none)\n" in system["content"] + "\n"
     assert question == {"role": "user", "content": "Who are you?"}
     assert results_message([])["content"] == "Results:\n(none)"
 
 
-def test_dollar_signs_pass_into_the_prompt_as_they_are() -> None:
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_dollar_signs_pass_into_the_prompt_as_they_are(profile: Profile) -> None:
     @tool
     def price(of: str) -> str:
         """In $, or ${currency}."""
 
-    system, _ = opening(ToolBox([price]), [], "?")
+    system, *_ = opening(ToolBox([price]), [], "?", profile)
     assert "- price(of: string): In $, or ${currency}." in system["content"]
     assert results_message(["$1 = 5 $"])["content"] == "Results:\n$1 = 5 $"
 
@@ -108,6 +114,22 @@ def test_a_tool_is_described_by_its_signature_and_first_paragraph(
     tool: Tool, description: str
 ) -> None:
     assert describe(tool) == description
+
+
+def test_a_tuned_model_reads_the_tools_and_no_bundled_examples() -> None:
+    system, question = opening(TOOLBOX, (), "How tall is K2?", TUNED)
+    assert all(describe(tool) in system["content"] for tool in TOOLBOX)
+    assert question["content"] == "How tall is K2?"
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_the_callers_own_examples_come_last_and_to_every_model(profile: Profile) -> None:
+    own = Example(question="How tall is K3?", plan="1. join()", results={}, answer="Unknown.")
+    *_, asked, plan, results, answer, _ = opening(TOOLBOX, [own], "How tall is K2?", profile)
+    assert asked["content"] == own.question
+    assert plan["content"] == own.plan
+    assert results["content"] == "Results:\n(none)"
+    assert answer["content"] == "Answer: Unknown."
 
 
 BUNDLED = bundled_examples(TOOLBOX)

@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 
 from executor.errors import UsageError
+from planner_prompts.profile import FEW_SHOT, TUNED
 from serving.settings import Settings
 
 GOOD: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({}, {}),
     ({"HEADSTART_OTHER": "x", "DEADLINE": "5"}, {}),
     ({"HEADSTART_MODEL": "embedded"}, {"model": "embedded"}),
+    ({"HEADSTART_PROFILE": "few-shot"}, {"profile": FEW_SHOT}),
+    ({"HEADSTART_PROFILE": "tuned"}, {"profile": TUNED}),
+    ({"HEADSTART_PROFILE": ""}, {"profile": None}),
     (
         {"HEADSTART_ENGINE_URL": "http://gpu:8000", "HEADSTART_ENGINE_KEY": "k"},
         {"engine_url": "http://gpu:8000", "engine_key": "k"},
@@ -39,6 +43,8 @@ def test_the_environment_changes_what_it_names_and_nothing_else(
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
+        ("HEADSTART_PROFILE", "loud", "it must be few-shot or tuned"),
+        ("HEADSTART_PROFILE", "Tuned", "it must be few-shot or tuned"),
         ("HEADSTART_DEADLINE", "soon", "it must be a number, 1 or more"),
         ("HEADSTART_DEADLINE", "2s", "it must be a number, 1 or more"),
         ("HEADSTART_DEADLINE", "0", "it must be a number, 1 or more"),

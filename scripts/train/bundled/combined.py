@@ -1,0 +1,207 @@
+"""Shapes that put several values into one figure: sums, averages, ratios, conversions, pairs."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from train.bundled.draft import Draft
+from train.bundled.questions import (
+    and_list,
+    is_year,
+    names_by_letter,
+    own_questions,
+)
+from train.bundled.scene import NoFit, Scene, look_up, number, shown
+from train.bundled.shapes import Shape, fact, in_order_of_mention, lists, quantity
+from train.bundled.things import Thing, content, unit_of
+from train.samples import Right, Sample
+from train.wording import capitalized
+
+# The function that finds an extreme -> how a question names it, among many and of two.
+_DEGREES = {
+    "max": (("greatest", "largest", "biggest", "maximum"), "larger"),
+    "min": (("smallest", "least", "minimum", "lowest"), "smaller"),
+}
+
+
+def figure(
+    scene: Scene, shape: str, question: str, draft: Draft, ending: str, width: int
+) -> Sample:
+    """A sample whose answer is the result of the draft's last call, put into `ending`."""
+    value = draft.value(f"${draft.next_id - 1}")
+    told = f"Answer: {ending.format(shown(value))}"
+    right = Right(numbers=(number(value),))
+    return scene.sample(shape, question, [draft.round(told)], width, right)
+
+
+def combined(scene: Scene, shape: str, expression: str, ending: str, count: int) -> Sample:
+    """Several values in one expression: {all} are all references, {0} and {1} the first two.
+
+    A `count` of 0 leaves it open how many.
+    """
+    count = count or scene.rng.choice((2, 2, 3, 3, 4, 5, 6))
+    if shape.startswith("extremes") and count == 2:
+        count = 3
+    things, attribute = scene.things(count, quantity)
+    slots = {**scene.words(attribute), **names_by_letter(things), **lists(scene, things)}
+    templates = scene.templates(shape)
+    if shape == "sum":
+        templates += own_questions(attribute, "sum")
+    question = scene.fill_from(templates, slots)
+    draft = Draft()
+    refs = [look_up(draft, thing, attribute) for thing in things]
+    draft.calculate(expression.format(*refs, all=", ".join(refs), plus=" + ".join(refs)))
+    return figure(scene, shape, question, draft, ending, count)
+
+
+def quotient(scene: Scene, shape: str, expression: str, ending: str) -> Sample:
+    """Of two values, looked up in the order in which the question names them."""
+    things, attribute = scene.things(2, quantity)
+    slots = {**scene.words(attribute), **names_by_letter(things)}
+    question = scene.fill(shape, slots)
+    draft = Draft()
+    refs = {
+        thing.name: look_up(draft, thing, attribute)
+        for thing in in_order_of_mention(question, things)
+    }
+    draft.calculate(expression.format(*(refs[thing.name] for thing in things)))
+    return figure(scene, shape, question, draft, ending, 2)
+
+
+def convert(scene: Scene) -> Sample:
+    table = content("lexicon")["conversions"]
+    (thing,), attribute = scene.things(1, lambda attribute, unit: unit in table)
+    target, unit = scene.rng.choice(list(table[unit_of(thing.values[attribute])].items()))
+    slots = {**scene.words(attribute), "a": thing.written, "target": target}
+    question = scene.fill("convert", slots)
+    draft = Draft()
+    value = draft.value(draft.calculate(f"{look_up(draft, thing, attribute)} to {unit}"))
+    ending = capitalized(fact(thing, attribute, value))
+    return figure(scene, "convert", question, draft, ending, 1)
+
+
+def combined_convert(scene: Scene) -> Sample:
+    table = content("lexicon")["conversions"]
+    count = scene.rng.randint(2, 3)
+    things, attribute = scene.things(count, lambda _, unit: unit in table and unit != "K")
+    target, unit = scene.rng.choice(list(table[unit_of(things[0].values[attribute])].items()))
+    slots = {**scene.words(attribute), **lists(scene, things), "target": target}
+    question = scene.fill("combined_convert", slots)
+    draft = Draft()
+    refs = [look_up(draft, thing, attribute) for thing in things]
+    total = draft.calculate(" + ".join(refs))
+    draft.calculate(f"{total} to {unit}")
+    return figure(scene, "combined_convert", question, draft, "The total is {}.", count)
+
+
+def per(scene: Scene) -> Sample:
+    """One attribute divided by another one of the same thing."""
+    (thing,), _ = scene.things(1, quantity)
+    able = sorted(each for each in thing.values if not is_year(each))
+    if len(able) < 2:
+        raise NoFit
+    over, under = scene.rng.sample(able, 2)
+    question = scene.fill("per", {"a": thing.written, "noun": over, "noun2": under})
+    draft = Draft()
+    refs = [look_up(draft, thing, each) for each in (over, under)]
+    draft.calculate(f"{refs[0]} / {refs[1]}")
+    return figure(scene, "per", question, draft, "It is {}.", 2)
+
+
+def years_between(scene: Scene) -> Sample:
+    things, attribute = scene.things(2, lambda attribute, _: is_year(attribute))
+    second = things[1]
+    was = "did" if attribute == "year of first flight" else "was"
+    verb = "fly" if was == "did" else attribute.removeprefix("year ")
+    slots = {**names_by_letter(things), "noun": attribute, "was": was}
+    question = scene.fill("years_between", slots)
+    if question.endswith(f"{was} {second.written}?"):
+        question = f"{question[:-1]} {verb}?"
+    draft = Draft()
+    refs = [look_up(draft, thing, attribute) for thing in things]
+    draft.calculate(f"{refs[1]} - {refs[0]}")
+    return figure(scene, "years_between", question, draft, "{} years.", 2)
+
+
+def pairs(scene: Scene, shape: str, expression: str) -> Sample:
+    """The greatest or the smallest of what pairs have between them; a thing may be in two pairs."""
+    count = scene.rng.choice((3, 4, 4, 4, 5))
+    things, attribute = scene.things(count, quantity)
+    chain = count != 4 or scene.rng.random() < 0.3
+    starts = range(0, count - 1, 1 if chain else 2)
+    chosen = [(things[at], things[at + 1]) for at in starts]
+    function = scene.rng.choice(("max", "min"))
+    question = scene.fill(shape, _pair_slots(scene, things, chosen, attribute, function))
+    draft = Draft()
+    refs = {thing.name: look_up(draft, thing, attribute) for thing in things}
+    values = [draft.calculate(expression.format(refs[a.name], refs[b.name])) for a, b in chosen]
+    draft.calculate(f"{function}({', '.join(values)})")
+    return figure(scene, shape, question, draft, "It is {}.", count)
+
+
+def _pair_slots(
+    scene: Scene,
+    things: list[Thing],
+    chosen: list[tuple[Thing, Thing]],
+    attribute: str,
+    function: str,
+) -> dict[str, str]:
+    most, of_two = _DEGREES[function]
+    between = [f"between {a.written} and {b.written}" for a, b in chosen]
+    to = [f"{a.written} to {b.written}" for a, b in chosen]
+    slots = {
+        "noun": scene.words(attribute)["noun"],
+        "extreme": scene.rng.choice(most),
+        "between_pairs": and_list(between, scene.rng),
+        "to_pairs": and_list(to, scene.rng),
+    }
+    if len(chosen) == 2 and len(things) == 4:
+        slots |= {**names_by_letter(things), "extreme_of_two": of_two}
+    return slots
+
+
+def four(scene: Scene, shape: str, operator: str, ending: str) -> Sample:
+    """Two sums against each other."""
+    things, attribute = scene.things(4, quantity)
+    slots = {**scene.words(attribute), **names_by_letter(things)}
+    question = scene.fill(shape, slots)
+    draft = Draft()
+    refs = {
+        thing.name: look_up(draft, thing, attribute)
+        for thing in in_order_of_mention(question, things)
+    }
+    first, second, third, fourth = (refs[thing.name] for thing in things)
+    sums = sorted([(first, second), (third, fourth)])
+    made = {pair: draft.calculate(" + ".join(pair)) for pair in sums}
+    draft.calculate(f"{made[first, second]} {operator} {made[third, fourth]}")
+    return figure(scene, shape, question, draft, ending, 4)
+
+
+def _expression(shape: str, expression: str, ending: str, count: int = 0) -> Shape:
+    return partial(combined, shape=shape, expression=expression, ending=ending, count=count)
+
+
+COMBINED: dict[str, Shape] = {
+    "difference": _expression("difference", "abs({0} - {1})", "The difference is {}.", 2),
+    "ratio": partial(quotient, shape="ratio", expression="{} / {}", ending="The ratio is {}."),
+    "sum": _expression("sum", "{plus}", "The total is {}."),
+    "average": _expression("average", "mean({all})", "The average is {}."),
+    "extremes_ratio": _expression("extremes_ratio", "max({all}) / min({all})", "The ratio is {}."),
+    "extremes_average": _expression(
+        "extremes_average", "mean(max({all}), min({all}))", "The average is {}."
+    ),
+    "extremes_difference": _expression(
+        "extremes_difference", "max({all}) - min({all})", "The difference is {}."
+    ),
+    "share": partial(quotient, shape="share", expression="{} / {} * 100", ending="It is {}%."),
+    "convert": convert,
+    "combined_convert": combined_convert,
+    "per": per,
+    "years_between": years_between,
+    "pair_difference": partial(pairs, shape="pair_difference", expression="abs({} - {})"),
+    "pair_ratio": partial(pairs, shape="pair_ratio", expression="{} / {}"),
+    "combined_by": partial(four, shape="combined_by", operator="-", ending="By {}."),
+    "combined_ratio": partial(
+        four, shape="combined_ratio", operator="/", ending="The ratio is {}."
+    ),
+}

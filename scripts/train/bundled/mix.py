@@ -1,0 +1,109 @@
+"""Samples for the bundled tools: shapes of questions x phrasings x things and values."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+from executor.errors import ToolError
+from train.bundled.adjusted import ADJUSTED
+from train.bundled.combined import COMBINED
+from train.bundled.others import OTHERS
+from train.bundled.scene import NoFit, Scene
+from train.bundled.shapes import FACTS, Shape
+from train.bundled.texts import TEXTS
+from train.bundled.things import content
+from train.samples import Sample
+from train.wording import capitalized
+
+SHAPES: dict[str, Shape] = {**FACTS, **COMBINED, **ADJUSTED, **TEXTS, **OTHERS}
+
+# Never trained on, to see what carries over.
+NEW_SHAPES = ("extremes_difference", "combined_ratio", "step_compare")
+
+# How often a shape comes, against 2; those with many forms come more often.
+_WEIGHTS = {
+    "lookup": 3,
+    "superlative": 3,
+    "compare": 3,
+    "compare_by": 3,
+    "change": 3,
+    "adjusted_max": 6,
+    "adjusted_min": 4,
+    "pair_difference": 3,
+    "pair_ratio": 3,
+    "unanswerable": 3,
+    "nothing_found": 3,
+    "text": 3,
+    "step": 3,
+    "combined_convert": 1,
+    "extremes_average": 1,
+    "adjusted_extremes_average": 1,
+    "nothing_found_of_two": 1,
+    "born_first": 1,
+    "per": 1,
+}
+SHARE_LOWER = 0.08
+TRIES = 2000
+
+
+def samples(seed: int, count: int) -> list[Sample]:
+    """To train on: no held-out thing, phrasing or shape."""
+    rng = random.Random(seed)  # noqa: S311
+    shapes = [name for name in SHAPES if name not in NEW_SHAPES]
+    weights = [_WEIGHTS.get(name, 2) for name in shapes]
+    chosen = rng.choices(shapes, weights, k=count)
+    return list(_made(chosen, Scene(rng, ("train",)), lead="lead"))
+
+
+def held_out(seed: int, count: int) -> list[Sample]:
+    """To measure on: things and phrasings that no training sample has, in equal parts by shape.
+
+    An attribute's own questions and words, which lexicon.yaml holds, are in both.
+    """
+    shapes = [name for name in SHAPES if name not in NEW_SHAPES]
+    return _unseen(shapes, seed, count)
+
+
+def new_shapes(seed: int, count: int) -> list[Sample]:
+    """The same for shapes that no training sample has."""
+    return _unseen(list(NEW_SHAPES), seed, count)
+
+
+def _unseen(shapes: list[str], seed: int, count: int) -> list[Sample]:
+    rng = random.Random(seed)  # noqa: S311
+    scene = Scene(rng, ("held_out",), held_out_things=True)
+    chosen = [shapes[at % len(shapes)] for at in range(count)]
+    return list(_made(chosen, scene, lead="lead_held_out"))
+
+
+def _made(shapes: list[str], scene: Scene, lead: str) -> Iterator[Sample]:
+    seen: set[str] = set()
+    for shape in shapes:
+        sample = _one(shape, scene, lead, seen)
+        seen.add(sample.question)
+        yield sample
+
+
+def _one(shape: str, scene: Scene, lead: str, seen: set[str]) -> Sample:
+    """Tries until what was drawn fits the shape."""
+    for _ in range(TRIES):
+        lower = scene.rng.random() < SHARE_LOWER
+        try:
+            sample = SHAPES[shape](replace(scene, lower=lower))
+        except (NoFit, ToolError):
+            continue
+        sample = sample.model_copy(update={"question": _put(sample.question, scene, lead, lower)})
+        if sample.question not in seen or shape == "unanswerable":
+            return sample
+    raise AssertionError(f"nothing can be made of the shape {shape}")
+
+
+def _put(question: str, scene: Scene, lead: str, lower: bool) -> str:
+    """The question as somebody types it."""
+    before = scene.rng.choice(content("phrasings")[lead])
+    question = before + capitalized(question)
+    if scene.rng.random() < 0.08:
+        question = question.removesuffix("?").removesuffix(".")
+    return question.lower() if lower else question

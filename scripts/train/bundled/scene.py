@@ -1,0 +1,116 @@
+"""What a shape has to work with: things to ask about, phrasings, and the randomness."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from executor.builtin import TOOLBOX
+from train.bundled.draft import Draft
+from train.bundled.questions import choose, is_year, words_of
+from train.bundled.things import Thing, content, invented_of, known, unit_of
+from train.samples import Right, Round, Sample, ToolSpec
+
+TOOLS = tuple(ToolSpec.of(tool) for tool in TOOLBOX)
+SHARE_INVENTED = 0.4
+
+
+class NoFit(Exception):  # noqa: N818  no error: another try is made
+    """This shape can't be made of what was drawn."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`parts` are the lists of phrasings that may be used: train, held_out, or both."""
+
+    rng: random.Random
+    parts: tuple[str, ...]
+    held_out_things: bool = False
+    lower: bool = False
+
+    def templates(self, shape: str) -> list[str]:
+        lists = content("phrasings")[shape]
+        return [each for part in self.parts for each in lists[part]]
+
+    def fill(self, shape: str, slots: dict[str, str]) -> str:
+        return self.fill_from(self.templates(shape), slots)
+
+    def fill_from(self, templates: Sequence[str], slots: dict[str, str]) -> str:
+        question = choose(self.rng, templates, slots)
+        if question is None:
+            raise NoFit
+        return question
+
+    def things(self, count: int, fits: Callable[[str, str], bool]) -> tuple[list[Thing], str]:
+        """Things of one kind with an attribute that they share; `fits(attribute, unit)`."""
+        if not self.held_out_things and self.rng.random() < SHARE_INVENTED:
+            kind = self.rng.choice(list(content("lexicon")["invented"]))
+            pool: Sequence[Thing] = [invented_of(kind, self.rng) for _ in range(count)]
+        else:
+            everything = known(held_out=self.held_out_things)
+            kind = self.rng.choice(sorted({thing.kind for thing in everything}))
+            pool = [thing for thing in everything if thing.kind == kind]
+        attributes = {
+            (attribute, unit_of(value))
+            for thing in pool
+            for attribute, value in thing.values.items()
+        }
+        fitting = sorted(each for each in attributes if fits(*each))
+        if not fitting:
+            raise NoFit
+        attribute, unit = self.rng.choice(fitting)
+        able = [
+            each
+            for each in pool
+            if attribute in each.values and unit_of(each.values[attribute]) == unit
+        ]
+        # Different values: of two equals none is the greater one, and an alias is the same thing.
+        distinct = {each.values[attribute]: each for each in self.rng.sample(able, len(able))}
+        if len(distinct) < count:
+            raise NoFit
+        chosen = self.rng.sample(sorted(distinct.values(), key=lambda each: each.name), count)
+        return [self.spelled(thing) for thing in chosen], attribute
+
+    def spelled(self, thing: Thing) -> Thing:
+        """As somebody in a hurry writes it."""
+        if not thing.article or self.rng.random() < 0.2:
+            thing = replace(thing, article="")
+        return replace(thing, name=thing.name.lower()) if self.lower else thing
+
+    def words(self, attribute: str) -> dict[str, str]:
+        return words_of(attribute, self.rng)
+
+    def sample(
+        self,
+        shape: str,
+        question: str,
+        rounds: Sequence[Round],
+        width: int,
+        right: Right,
+    ) -> Sample:
+        return Sample(
+            question=question,
+            tools=TOOLS,
+            rounds=tuple(rounds),
+            shape=shape,
+            width=width,
+            right=right,
+        )
+
+
+def look_up(draft: Draft, thing: Thing, attribute: str) -> str:
+    return draft.search(f"{attribute} of {thing.name}", thing.values[attribute])
+
+
+def shown(value: str) -> str:
+    """A result as an answer states it."""
+    return f"{value.removesuffix(' person')} people" if value.endswith(" person") else value
+
+
+def number(value: str) -> float:
+    return float(value.split()[0])
+
+
+def at(attribute: str, value: str) -> str:
+    return f"{'In' if is_year(attribute) else 'At'} {shown(value)}"

@@ -1,0 +1,1 @@
+"""From samples to a tuned model: the training itself, and what is written down of it."""

@@ -1,0 +1,173 @@
+"""The questions made for the bundled tools: they can be run as they say, and nothing leaks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from executor.builtin import TOOLBOX, search
+from executor.errors import ToolError
+from executor.parser import PlanParser
+from executor.plan import Task
+from executor.values import resolve, text_of
+from planner_prompts.grammar import plan_regex
+from train.bundled import NEW_SHAPES, SHAPES, held_out, new_shapes, samples
+from train.bundled.questions import fields
+from train.bundled.split import is_held_out_entity
+from train.bundled.things import content, known
+from train.samples import Sample
+
+
+@cache
+def training() -> list[Sample]:
+    return samples(1, 600)
+
+
+@cache
+def unseen() -> list[Sample]:
+    return held_out(1, 3 * len(SHAPES)) + new_shapes(1, 9)
+
+
+def test_a_seed_gives_the_same_samples_each_time() -> None:
+    assert samples(3, 40) == samples(3, 40) != samples(4, 40)
+
+
+@pytest.mark.parametrize("made", [training, unseen], ids=["training", "unseen"])
+def test_every_plan_can_be_written_and_every_round_can_happen(
+    made: Callable[[], list[Sample]],
+) -> None:
+    grammar = re.compile(plan_regex(TOOLBOX))
+    for sample in made():
+        sample.check()
+        assert grammar.fullmatch(sample.plan), sample.plan
+
+
+def run(sample: Sample) -> list[dict[int, str]]:
+    """What the bundled tools really give for the rounds' plans."""
+    values: dict[int, object] = {}
+    told: list[dict[int, str]] = []
+    first_id = 1
+    for round_ in sample.rounds:
+        tasks = [t for t in PlanParser(TOOLBOX, first_id).feed(round_.plan) if isinstance(t, Task)]
+        told.append({})
+        for task in tasks:
+            if lost := [need for need in task.needs if need not in values]:
+                told[-1][task.id] = f"skipped: it needs ${lost[0]}, which gave no result"
+                continue
+            args = {name: resolve(value, values) for name, value in task.args.items()}
+            try:
+                values[task.id] = TOOLBOX[task.tool_name](**args)
+                told[-1][task.id] = text_of(values[task.id])
+            except ToolError as error:
+                told[-1][task.id] = f"failed: {error}"
+        first_id += len(tasks)
+    return told
+
+
+def test_what_is_measured_gives_what_the_real_tools_give() -> None:
+    for sample in unseen():
+        assert run(sample) == [dict(round_.results) for round_ in sample.rounds], sample.question
+
+
+def test_no_training_plan_looks_a_held_out_thing_up() -> None:
+    names = {thing.name for thing in known(held_out=True)} - {
+        thing.name for thing in known(held_out=False)
+    }
+    queries = " \n".join(sample.plan.casefold() for sample in training())
+    of = {name for name in names if f' of {name.casefold()}")' in queries}
+    assert not of
+    assert not {name for name in names if f'search("{name.casefold()}")' in queries}
+
+
+def test_few_names_are_of_a_held_out_thing_and_of_another() -> None:
+    shared = {thing.name for thing in known(held_out=True)} & {
+        thing.name for thing in known(held_out=False)
+    }
+    # Names that two things have, as a country and an island.
+    assert len(shared) <= 6, shared
+    assert is_held_out_entity("Nile") == is_held_out_entity("nile")
+
+
+def phrasings(part: str) -> set[str]:
+    """All phrasings of a part, wherever they stand in the file."""
+
+    def walk(node: object) -> set[str]:
+        if isinstance(node, str):
+            return {node}
+        if isinstance(node, list):
+            return set().union(*map(walk, node)) if node else set()
+        return set().union(*map(walk, node.values())) if isinstance(node, dict) else set()
+
+    def find(node: object) -> set[str]:
+        if not isinstance(node, dict):
+            return set()
+        return set().union(
+            *(walk(value) if key == part else find(value) for key, value in node.items())
+        )
+
+    return find(content("phrasings"))
+
+
+def as_pattern(template: str) -> re.Pattern[str]:
+    parts = re.split(r"\{\w+\}", template.casefold())
+    return re.compile(".+".join(map(re.escape, parts)))
+
+
+def test_no_held_out_phrasing_is_a_training_phrasing() -> None:
+    assert not phrasings("train") & phrasings("held_out")
+
+
+def test_no_training_question_reads_like_a_held_out_phrasing() -> None:
+    # Those with words enough of their own to be told from others.
+    telling = [each for each in phrasings("held_out") if len(re.sub(r"\{\w+\}", "", each)) > 18]
+    patterns = [as_pattern(each) for each in telling]
+    for sample in training():
+        question = sample.question.casefold()
+        assert not [each.pattern for each in patterns if each.search(question)], question
+
+
+def test_no_held_out_shape_is_trained() -> None:
+    shapes = Counter(sample.shape for sample in training())
+    assert not shapes.keys() & set(NEW_SHAPES)
+    assert shapes.keys() >= SHAPES.keys() - {*NEW_SHAPES, "nothing_found_of_two"}
+
+
+def test_the_width_is_the_number_of_calls_that_need_nothing() -> None:
+    for sample in [*training(), *unseen()]:
+        tasks = [t for t in PlanParser(TOOLBOX).feed(sample.plan) if isinstance(t, Task)]
+        assert sample.width == sum(not task.needs for task in tasks), sample
+
+
+def test_every_phrasing_can_be_filled() -> None:
+    known_slots = {
+        *("a", "b", "c", "d", "and_list", "or_list", "noun", "noun2", "nouns", "adj", "comp"),
+        *("more", "most", "less", "least", "units", "target", "kind", "of", "of_a", "of_b"),
+        *("of_list", "ask", "Ask", "clause", "clauses", "Clauses", "participle", "participles"),
+        *("imperative", "imperatives", "Imperative", "Imperatives", "finite", "was"),
+        *("extreme", "extreme_of_two", "between_pairs", "to_pairs", "expression_words"),
+        *("n", "x", "past", "present", "fraction"),
+    }
+    for phrasing in phrasings("train") | phrasings("held_out"):
+        assert fields(phrasing) <= known_slots, phrasing
+
+
+def test_every_shape_is_measured() -> None:
+    # What isn't found counts as one shape, whether of one look-up or of two.
+    assert {sample.shape for sample in unseen()} == SHAPES.keys() - {"nothing_found_of_two"}
+
+
+def test_admissions_are_made_of_what_the_fact_base_really_says() -> None:
+    lost = [
+        sample for sample in training() if sample.shape == "nothing_found" and sample.width == 1
+    ]
+    assert lost
+    for sample in lost:
+        query = re.search(r'search\("(.*)"\)', sample.plan)
+        assert query is not None
+        with pytest.raises(ToolError) as refused:
+            search(query[1])
+        assert sample.rounds[0].results[1] == f"failed: {refused.value}"
