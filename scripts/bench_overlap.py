@@ -34,6 +34,7 @@ from executor.stats import Stats
 from executor.tools import ToolBox, tool
 from planner_prompts.grammar import ANSWER, plan_regex
 from planner_prompts.messages import Message
+from quality.wrappers import Wrapped
 from serving import startup
 from serving.compiler import answer
 from serving.model import Delta, Model, Sampling
@@ -77,17 +78,8 @@ class Row:
         return self.ideal / self.seconds
 
 
-class WholePlan:
+class WholePlan(Wrapped):
     """A model that hands out nothing before the reply is complete, as one without a stream."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self.name = model.name
-        self.context_tokens = model.context_tokens
-        self.profile = model.profile
-
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
-        return await self._model.count_tokens(messages)
 
     @asynccontextmanager
     async def stream(

@@ -17,6 +17,7 @@ from planner_prompts.examples import load_examples
 from quality import calls, parallelqa
 from quality.cases import Case, of_sample
 from serving.toolfile import load_tools
+from train.lines import numbered_lines
 from train.own import sample_of
 from train.samples import Sample
 
@@ -68,7 +69,7 @@ def _worked(path: Path, tools: str) -> list[Case]:
 
 def _rows(path: Path, limit: int | None) -> CaseSet:
     found = CaseSet(path.stem, [])
-    for at, line in _lines(path):
+    for at, line in numbered_lines(path):
         try:
             found.cases.append(_case(line, at))
         except calls.SkipError as reason:
@@ -96,18 +97,6 @@ def evenly(cases: list[T], count: int | None) -> list[T]:
     if count is None or count >= len(cases):
         return cases
     return [cases[at * len(cases) // count] for at in range(count)]
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """Those that are not blank, with their numbers."""
-    try:
-        # Not splitlines(), which also parts a text at separators that JSON leaves as they are.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UsageError(f"can't read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"can't read {path}: not UTF-8 text") from None
-    return [(at, line) for at, line in enumerate(lines, 1) if line.strip()]
 
 
 def _case(line: str, at: int) -> Case:

@@ -20,6 +20,7 @@ from planner_prompts import render
 from planner_prompts.grammar import ANSWER, REPLAN
 from planner_prompts.messages import Message
 from planner_prompts.profile import TUNED
+from train.lines import numbered_lines
 
 Text = Annotated[str, pydantic.Field(min_length=1)]
 
@@ -128,16 +129,7 @@ def write(samples: Iterable[Sample], path: Path) -> None:
 
 def read(path: Path) -> list[Sample]:
     """The samples of a file. Raises UsageError that names the first bad line and its fault."""
-    try:
-        # Not splitlines(), which also parts a text at separators that JSON leaves as they are.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UsageError(f"can't read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"can't read {path}: not UTF-8 text") from None
-    samples = [
-        _from_line(line, f"{path}, line {at}") for at, line in enumerate(lines, 1) if line.strip()
-    ]
+    samples = [_from_line(line, f"{path}, line {at}") for at, line in numbered_lines(path)]
     if not samples:
         raise UsageError(f"{path} holds no samples")
     return samples

@@ -60,12 +60,15 @@ def quotient(scene: Scene, shape: str, expression: str, ending: str) -> Sample:
     slots = {**scene.words(attribute), **names_by_letter(things)}
     question = scene.fill(shape, slots)
     draft = Draft()
-    refs = {
-        thing.name: look_up(draft, thing, attribute)
-        for thing in in_order_of_mention(question, things)
-    }
-    draft.calculate(expression.format(*(refs[thing.name] for thing in things)))
+    draft.calculate(expression.format(*_as_mentioned(draft, question, things, attribute)))
     return figure(scene, shape, question, draft, ending, 2)
+
+
+def _as_mentioned(draft: Draft, question: str, things: list[Thing], attribute: str) -> list[str]:
+    """Looks the things up in the order of the question; their references in the given order."""
+    ordered = in_order_of_mention(question, things)
+    refs = {thing.name: look_up(draft, thing, attribute) for thing in ordered}
+    return [refs[thing.name] for thing in things]
 
 
 def convert(scene: Scene) -> Sample:
@@ -166,11 +169,7 @@ def four(scene: Scene, shape: str, operator: str, ending: str) -> Sample:
     slots = {**scene.words(attribute), **names_by_letter(things)}
     question = scene.fill(shape, slots)
     draft = Draft()
-    refs = {
-        thing.name: look_up(draft, thing, attribute)
-        for thing in in_order_of_mention(question, things)
-    }
-    first, second, third, fourth = (refs[thing.name] for thing in things)
+    first, second, third, fourth = _as_mentioned(draft, question, things, attribute)
     sums = sorted([(first, second), (third, fourth)])
     made = {pair: draft.calculate(" + ".join(pair)) for pair in sums}
     draft.calculate(f"{made[first, second]} {operator} {made[third, fourth]}")

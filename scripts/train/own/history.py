@@ -12,6 +12,7 @@ from executor.errors import PlanError, UsageError
 from executor.plan import JOIN
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
+from train.lines import numbered_lines
 from train.own.slots import put_together, take_apart
 
 Event = dict[str, Any]
@@ -60,15 +61,7 @@ def _runs(path: Path) -> Iterator[list[Event]]:
 
 
 def _events(path: Path) -> Iterator[Event]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UsageError(f"can't read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"can't read {path}: not UTF-8 text") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path):
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
