@@ -141,3 +141,11 @@ class PlanParser:
         self._place = _Place.TAIL
         self._pieces.clear()
         return item
+
+
+def tasks_of(plan: str, toolbox: ToolBox, first_id: int = 1) -> list[Task]:
+    """The tasks of a whole plan. Raises PlanError for a text that is none."""
+    parser = PlanParser(toolbox, first_id)
+    items = parser.feed(plan)
+    parser.close()
+    return [item for item in items if isinstance(item, Task)]

@@ -10,8 +10,7 @@ import pydantic
 import yaml
 
 from executor.errors import PlanError, UsageError
-from executor.parser import PlanParser
-from executor.plan import Task
+from executor.parser import tasks_of
 from executor.tools import ToolBox
 
 
@@ -66,13 +65,10 @@ def _place(path: tuple[int | str, ...]) -> str:
 
 
 def _check(example: Example, toolbox: ToolBox, where: str) -> None:
-    parser = PlanParser(toolbox)
     try:
-        items = parser.feed(example.plan)
-        parser.close()
+        tasks = {task.id for task in tasks_of(example.plan, toolbox)}
     except PlanError as error:
         raise UsageError(f"{where}: its plan: {error}") from None
-    tasks = {item.id for item in items if isinstance(item, Task)}
     if tasks != example.results.keys():
         raise UsageError(f"{where}: it needs one result for each of the tasks {sorted(tasks)}")
 

@@ -7,18 +7,21 @@ first, so that the engine's prefix cache serves each later call.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from string import Template
 from typing import Any
 
+from executor.parser import tasks_of
+from executor.plan import Task
 from executor.signatures import Schema
 from executor.tools import Tool, ToolBox
 from planner_prompts.examples import Example, bundled_examples
 from planner_prompts.grammar import ANSWER
 from planner_prompts.messages import Message, Role
 from planner_prompts.profile import FEW_SHOT, Profile
+from planner_prompts.results import result_lines
 
 
 def opening(
@@ -32,11 +35,11 @@ def opening(
     messages = [_message("system", _text(profile.system).substitute(tools=tools))]
     bundled = bundled_examples(toolbox) if profile.bundled_examples else []
     for example in [*bundled, *examples]:
-        results = [result_line(id, result) for id, result in example.results.items()]
+        tasks = tasks_of(example.plan, toolbox)
         messages += [
             _message("user", example.question),
             _message("assistant", example.plan),
-            results_message(results),
+            results_message(tasks, example.results, toolbox),
             _message("assistant", ANSWER + example.answer),
         ]
     return [*messages, _message("user", question)]
@@ -47,14 +50,10 @@ def plan_message(plan: str) -> Message:
     return _message("assistant", plan)
 
 
-def result_line(task_id: int, result: str) -> str:
-    """A result as the joiner reads it: a tool's text can't pass for another result or turn."""
-    return f"${task_id} = {result}".replace("\n", "\n  ").replace("<|", "< |")
-
-
-def results_message(results: Iterable[str]) -> Message:
-    """The results, a line each."""
-    return _message("user", _text("results").substitute(results="\n".join(results) or "(none)"))
+def results_message(tasks: Iterable[Task], results: Mapping[int, str], toolbox: ToolBox) -> Message:
+    """What came of the tasks of a plan; `results` are all that the run has so far, by task id."""
+    lines = "\n".join(result_lines(tasks, results, toolbox))
+    return _message("user", _text("results").substitute(results=lines or "(none)"))
 
 
 def replan_messages(ending: str, first_id: int) -> list[Message]:

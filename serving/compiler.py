@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 
 from executor.errors import EngineError, PlanError, RunError, UsageError
 from executor.events import EventLog, Replan, RunCancelled, RunFailed, RunFinished, RunStarted, told
 from executor.executor import Execution
 from executor.fetching import Outcome, State
+from executor.plan import Task
 from executor.tools import ToolBox
 from executor.values import shorten, text_of
 from planner_prompts import render
@@ -109,9 +110,9 @@ class Run:
                     await execution.perform(tasks)
             self._transcript.append(render.plan_message(planner.text))
 
-            outcomes = {id: execution.outcomes[id] for id in range(first_id, planner.next_id)}
             may_replan = number < self._settings.max_plans
-            ending = await self._join(outcomes, may_replan=may_replan, log=log)
+            outcomes = execution.outcomes
+            ending = await self._join(planner.sealed, outcomes, may_replan=may_replan, log=log)
             if ending.answer is not None:
                 return ending.answer
             log.emit(Replan(plan=number + 1, reason=ending.reason))
@@ -132,18 +133,24 @@ class Run:
         return Sampling(most, regex, self._settings.temperature)
 
     async def _join(
-        self, outcomes: Mapping[int, Outcome], *, may_replan: bool, log: EventLog
+        self,
+        tasks: Sequence[Task],
+        outcomes: Mapping[int, Outcome],
+        *,
+        may_replan: bool,
+        log: EventLog,
     ) -> Ending:
+        """`outcomes` are those of all plans so far, `tasks` those of the last one."""
         most = self._settings.answer_tokens
         for limit in (self._settings.result_chars, *FEWER_RESULT_CHARS):
-            lines = list(_results(outcomes, limit))
-            message = render.results_message(lines)
+            results = {id: shorten(_text(outcome), limit) for id, outcome in outcomes.items()}
+            message = render.results_message(tasks, results, self._toolbox)
             if await fits(self._model, [*self._transcript, message], most):
                 break
         else:
             raise RunError(
                 "results_too_long",
-                f"the results of {len(outcomes)} tasks don't fit into the "
+                f"the results of {len(tasks)} tasks don't fit into the "
                 f"{self._model.context_tokens} tokens of {self._model.name}; ask for less at once",
             )
         self._transcript.append(message)
@@ -151,11 +158,8 @@ class Run:
         return await join(self._model, self._transcript, sampling, log)
 
 
-def _results(outcomes: Mapping[int, Outcome], limit: int) -> Iterator[str]:
-    """Each task's result, or why it has none, as the joiner reads it."""
-    for task_id, outcome in outcomes.items():
-        if outcome.state is State.DONE:
-            result = text_of(outcome.value)
-        else:
-            result = f"{outcome.state}: {outcome.message}"
-        yield render.result_line(task_id, shorten(result, limit))
+def _text(outcome: Outcome) -> str:
+    """A result, or why there is none, as the joiner reads it."""
+    if outcome.state is State.DONE:
+        return text_of(outcome.value)
+    return f"{outcome.state}: {outcome.message}"

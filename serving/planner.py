@@ -14,26 +14,26 @@ from serving.model import Model, Sampling
 
 
 class Planner:
-    """Writes one plan of a run. `tasks` can be read once; `text` and `next_id` grow with it."""
+    """Writes one plan of a run. `tasks` can be read once; `sealed` and all else grow with it."""
 
     def __init__(self, model: Model, toolbox: ToolBox, *, number: int, first_id: int) -> None:
         self._model = model
         self._toolbox = toolbox
         self._number = number
         self._first_id = first_id
-        self._sealed: list[Task | Join] = []
+        self.sealed: list[Task] = []
         self._finish_reason: str | None = None
 
     @property
     def next_id(self) -> int:
         """The id of the plan's next task, or, when it is written, of the next plan's first."""
-        return self._first_id + sum(isinstance(item, Task) for item in self._sealed)
+        return self._first_id + len(self.sealed)
 
     @property
     def text(self) -> str:
         """The plan as far as it is sealed, closed with a join."""
-        tasks: list[Task | Join] = [item for item in self._sealed if isinstance(item, Task)]
-        return "\n".join(render(item, self._toolbox) for item in [*tasks, Join(self.next_id)])
+        items = [*self.sealed, Join(self.next_id)]
+        return "\n".join(render(item, self._toolbox) for item in items)
 
     async def tasks(
         self, messages: Sequence[Message], sampling: Sampling, log: EventLog
@@ -52,8 +52,8 @@ class Planner:
                     if delta.text:
                         log.emit(PlanText(plan=self._number, text=delta.text))
                     for item in parser.feed(delta.text):
-                        self._sealed.append(item)
                         if isinstance(item, Task):
+                            self.sealed.append(item)
                             yield item
             parser.close()
         except (PlanError, EngineError) as error:
@@ -63,5 +63,5 @@ class Planner:
         self._tell_end(log, "join")
 
     def _tell_end(self, log: EventLog, ended_by: str, message: str = "") -> None:
-        count = self.next_id - self._first_id
+        count = len(self.sealed)
         log.emit(PlanFinished(plan=self._number, tasks=count, ended_by=ended_by, message=message))

@@ -77,6 +77,14 @@ BOUND: list[tuple[str, str | float]] = [
     ("(100 km) / (50 km) / h", "2 h^-1"),
 ]
 
+DATES: list[tuple[str, str | float]] = [
+    ("min(1879-03-14, 1643-01-04)", "1643-01-04"),
+    ("max (1879-03-14,1643-01-04, 0999-12-31)", "1879-03-14"),
+    ("max(1889-03-31)", "1889-03-31"),
+    ("1969-07-20 - 1961-04-12", "3021 day"),
+    ("1961-04-12 − 1969-07-20", "-3021 day"),
+]
+
 # max(8849 m, 8611 m) and the others; min( is the function, and min alone the minute.
 CALLS: list[tuple[str, str | float]] = [
     ("max(8849 m, 8611 m, 6190 m)", "8849 m"),
@@ -168,6 +176,8 @@ BAD = [
     ("inf", "'inf' is not a known unit"),
     ("1e400", "larger than 1e+100"),
     ("1889-03-31", "the date 1889-03-31"),
+    ("max(1889-03-31, 5)", "the date 1889-03-31"),
+    ("min(2023-02-30, 2023-01-01)", "2023-02-30 is no date"),
     ("8849 m - 3 kg", "can't subtract kg from m"),
     ("3 + 5 m", "can't add m to a plain number"),
     ("3 m to kg", "can't convert m to kg"),
@@ -232,7 +242,7 @@ def test_a_quantity_is_one_operand(expression: str, result: str | float) -> None
     assert calculate(expression) == result
 
 
-@pytest.mark.parametrize(("expression", "result"), CALLS)
+@pytest.mark.parametrize(("expression", "result"), CALLS + DATES)
 def test_calls_functions(expression: str, result: str | float) -> None:
     assert calculate(expression) == result
 

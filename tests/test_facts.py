@@ -1,5 +1,6 @@
 """The `search` tool and the fact base behind it."""
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -156,3 +157,11 @@ def _outcome(query: str) -> str:
         return search(query)
     except ToolError as refusal:
         return str(refusal)
+
+
+def test_the_calculator_keeps_each_quantity_as_it_is() -> None:
+    for fact in facts():
+        number, _, unit = fact.text.partition(" ")
+        if re.fullmatch(r"-?[\d.]+(e\d+)?", number) and " " not in unit:
+            kept = str(calculate(f"max({fact.text}, {fact.text})")).partition(" ")
+            assert (float(kept[0]), kept[2]) == (float(number), unit), fact

@@ -8,7 +8,7 @@ import pytest
 
 from executor.builtin import TOOLBOX
 from executor.errors import UsageError
-from executor.parser import PlanParser
+from executor.parser import PlanParser, tasks_of
 from executor.plan import Task
 from executor.tools import Tool, ToolBox, tool
 from executor.values import resolve, text_of
@@ -20,9 +20,9 @@ from planner_prompts.render import (
     opening,
     plan_message,
     replan_messages,
-    result_line,
     results_message,
 )
+from planner_prompts.results import result_lines
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -32,10 +32,11 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 )
 def test_the_prompt_for_the_bundled_tools_reads_so(profile: Profile, file: str) -> None:
     """To renew the snapshots after a change that is meant: UPDATE_SNAPSHOTS=1 pytest tests."""
+    plan = '1. search("height of K3")\n2. join()'
     messages = [
         *opening(TOOLBOX, (), "How tall is K2?", profile),
-        plan_message('1. search("height of K3")\n2. join()'),
-        results_message([result_line(1, "error: nothing found")]),
+        plan_message(plan),
+        results_message(tasks_of(plan, TOOLBOX), {1: "failed: nothing found"}, TOOLBOX),
         *replan_messages("Replan: K3 is not known", first_id=2),
     ]
     if os.environ.get("UPDATE_SNAPSHOTS"):
@@ -52,7 +53,7 @@ def test_without_tools_and_results_the_prompt_says_so(profile: Profile) -> None:
     system, *_, question = opening(ToolBox([]), [], "Who are you?", profile)
     assert "\nTools:\n(none)\n" in system["content"] + "\n"
     assert question == {"role": "user", "content": "Who are you?"}
-    assert results_message([])["content"] == "Results:\n(none)"
+    assert results_message([], {}, ToolBox([]))["content"] == "Results:\n(none)"
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
@@ -63,7 +64,77 @@ def test_dollar_signs_pass_into_the_prompt_as_they_are(profile: Profile) -> None
 
     system, *_ = opening(ToolBox([price]), [], "?", profile)
     assert "- price(of: string): In $, or ${currency}." in system["content"]
-    assert results_message(["$1 = 5 $"])["content"] == "Results:\n$1 = 5 $"
+    tasks = tasks_of('1. price("tea")\n2. join()', ToolBox([price]))
+    message = results_message(tasks, {1: "5 $"}, ToolBox([price]))
+    assert message["content"] == "Results:\n$1 = 5 $"
+
+
+# Calls and their results -> the last line that the joiner reads.
+CHOSEN = [
+    (
+        ('search("height of Everest")', "8849 m"),
+        ('search("height of K2")', "8611 m"),
+        ('calculate("max($1, $2)")', '8849 m, from search("height of Everest")'),
+    ),
+    (  # a quantity is its number and unit, however the number is spelled
+        ('search("mass of the Sun")', "1.9884e30 kg"),
+        ('search("mass of Mars")', "6.42e23 kg"),
+        ('calculate("max($1, $2)")', '1.9884e+30 kg, from search("mass of the Sun")'),
+    ),
+    (  # what the same tool has worked on is traced back
+        ('search("height of A")', "10 m"),
+        ('search("height of B")', "20 m"),
+        ('calculate("$1 * 3")', "30 m"),
+        ('calculate("$3 * 2")', "60 m"),
+        ('calculate("max($4, $2)")', '60 m, from search("height of A")'),
+    ),
+    (
+        ('search("capital of A")', "Paris"),
+        ('search("population of $1")', "2 person"),
+        ('search("population of B")', "1 person"),
+        ('calculate("max($2, $3)")', '2 person, from search("population of $1")'),
+    ),
+    (
+        ('search("A")', "5 m"),
+        ('search("B")', "3 m"),
+        ('calculate("abs($1 - $2)")', "2 m"),
+        ('calculate("abs($2 * 3 - $1)")', "4 m"),
+        ('calculate("min($3, $4)")', '2 m, from calculate("abs($1 - $2)")'),
+    ),
+    (
+        ('search("born A")', "1879-03-14"),
+        ('search("born B")', "1879-03-15"),
+        ('calculate("min($1, $2)")', '1879-03-14, from search("born A")'),
+    ),
+    (  # of two that are the same, none was chosen
+        ('search("A")', "5 m"),
+        ('search("B")', "5.0 m"),
+        ('calculate("max($1, $2)")', "5 m"),
+    ),
+    (  # another unit is another quantity
+        ('search("A")', "5 m"),
+        ('search("B")', "3 m"),
+        ('calculate("($1 + $2) * $1 / 8 m")', "5 km"),
+    ),
+    (('search("A")', "5 m"), ('calculate("abs($1)")', "5 m")),
+]
+
+
+@pytest.mark.parametrize("calls", CHOSEN)
+def test_a_result_that_is_one_of_several_says_whose_it_is(
+    calls: tuple[tuple[str, str], ...],
+) -> None:
+    plan = "\n".join(f"{id}. {call}" for id, (call, _) in enumerate(calls, 1))
+    tasks = tasks_of(f"{plan}\n{len(calls) + 1}. join()", TOOLBOX)
+    results = {id: line.partition(", from ")[0] for id, (_, line) in enumerate(calls, 1)}
+    lines = list(result_lines(tasks, results, TOOLBOX))
+    assert lines == [f"${id} = {line}" for id, (_, line) in enumerate(calls, 1)]
+
+
+def test_a_result_of_an_earlier_plan_is_known_but_not_its_call() -> None:
+    plan = '3. calculate("max($1, $2)")\n4. join()'
+    results = {1: "5 m", 2: "3 m", 3: "5 m"}
+    assert list(result_lines(tasks_of(plan, TOOLBOX, 3), results, TOOLBOX)) == ["$3 = 5 m"]
 
 
 @tool

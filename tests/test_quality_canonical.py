@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from executor.builtin import TOOLBOX
 from executor.errors import PlanError
+from executor.parser import tasks_of
 from executor.plan import Join, Ref, Task, Template, render
 from executor.tools import Tool, ToolBox
-from quality.canonical import argument_values, canonical, same_plan, sinks, tasks_of, tool_names
+from quality.canonical import argument_values, canonical, same_plan, sinks, tool_names
 
 SCHEMA = {
     "type": "object",

@@ -13,6 +13,7 @@ from token import ENDMARKER, NUMBER
 from tokenize import TokenInfo
 from typing import Any
 
+from executor.builtin.dates import with_dates
 from executor.builtin.expression import (
     bind_units,
     check_order,
@@ -53,9 +54,14 @@ def calculate(expression: str) -> str | float:
 
     A comma right between digits, with exactly three behind it, belongs to the number: `1,234 m`,
     and `max(1,234, 5)` has two arguments. Any other comma parts arguments: write a blank behind it.
+
+    Of dates, as in `min(1879-03-14, 1643-01-04)` or `1969-07-20 - 1961-04-12`, it finds the first,
+    the last, and the days from one to another.
     """
     if len(expression) > MAX_CHARACTERS:
         raise ToolError(f"the expression is longer than {MAX_CHARACTERS} characters")
+    if (result := with_dates(expression)) is not None:
+        return result
     tokens = scan(expression)
     operands, target = split_conversion(tokens)
     with _lock:

@@ -11,10 +11,10 @@ from typing import Any
 import pydantic
 
 from executor.errors import ArgumentError, PlanError, ToolDefinitionError
+from executor.parser import tasks_of
 from executor.plan import Join, Task, render
 from executor.tools import Tool, ToolBox
 from planner_prompts.grammar import plan_regex
-from quality.canonical import tasks_of
 from quality.cases import Case
 from quality.lookups import Text
 from train.samples import ToolSpec

@@ -8,21 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from executor.parser import PlanParser
 from executor.plan import Ref, Task, Template, Value
-from executor.tools import ToolBox
 
 _NUMBER = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)")
 
 Terms = Mapping[int, str]
-
-
-def tasks_of(plan: str, toolbox: ToolBox) -> list[Task]:
-    """The tasks of a whole plan. Raises PlanError for a text that is none."""
-    parser = PlanParser(toolbox)
-    items = parser.feed(plan)
-    parser.close()
-    return [item for item in items if isinstance(item, Task)]
 
 
 def same_plan(one: Iterable[Task], other: Iterable[Task]) -> bool:

@@ -8,11 +8,11 @@ from typing import Any
 
 from executor.builtin import TOOLBOX
 from executor.errors import ToolError
-from executor.parser import PlanParser
+from executor.parser import tasks_of
 from executor.plan import Join, Task, render
 from executor.tools import Tool, ToolBox
 from executor.values import resolve, text_of
-from quality.canonical import tasks_of, value_term
+from quality.canonical import value_term
 from train.samples import Right, Sample, ToolSpec
 
 NOTHING_ASKED = Right()
@@ -97,8 +97,7 @@ def _known_calls(sample: Sample) -> dict[str, str]:
     known: dict[str, str] = {}
     results: dict[int, str] = {}
     for round_ in sample.rounds:
-        parser = PlanParser(sample.toolbox, first_id=len(results) + 1)
-        tasks = [item for item in parser.feed(round_.plan) if isinstance(item, Task)]
+        tasks = tasks_of(round_.plan, sample.toolbox, first_id=len(results) + 1)
         results |= round_.results
         for task in tasks:
             known[_key(task.tool_name, resolve(task.args, results))] = results[task.id]

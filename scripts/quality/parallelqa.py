@@ -19,9 +19,10 @@ import yaml
 
 from executor.builtin import TOOLBOX
 from executor.errors import PlanError, UsageError
+from executor.parser import tasks_of
 from executor.plan import Task
 from executor.tools import ToolBox
-from quality.canonical import sinks, tasks_of
+from quality.canonical import sinks
 from quality.cases import NOTHING_ASKED, Case
 from quality.lookups import Lookup, Text, find, words_of
 from quality.runs import results_of

@@ -18,10 +18,11 @@ from executor.events import (
     TaskStarted,
 )
 from executor.executor import Executor
+from executor.parser import tasks_of
 from executor.plan import Task
 from executor.tools import ToolBox
 from planner_prompts.messages import Message
-from quality.canonical import argument_values, same_plan, sinks, tasks_of, tool_names
+from quality.canonical import argument_values, same_plan, sinks, tool_names
 from quality.cases import Case
 from quality.verdicts import answer_right, near, numbers_in, same_result
 from quality.wrappers import Recorder, Request, ablated

@@ -13,8 +13,7 @@ from typing import Annotated, Any, NoReturn
 import pydantic
 
 from executor.errors import PlanError, UsageError
-from executor.parser import PlanParser
-from executor.plan import Task
+from executor.parser import tasks_of
 from executor.tools import Tool, ToolBox
 from planner_prompts import render
 from planner_prompts.grammar import ANSWER, REPLAN
@@ -90,13 +89,14 @@ class Sample(_Record):
     def transcript(self) -> list[Message]:
         """The whole run as a tuned model sees it; what the assistant says is to be learned."""
         messages = render.opening(self.toolbox, (), self.question, TUNED)
-        first_id = 1
+        results: dict[int, str] = {}
         for round_ in self.rounds:
-            results = [render.result_line(id, text) for id, text in round_.results.items()]
-            messages += [render.plan_message(round_.plan), render.results_message(results)]
-            first_id += len(round_.results)
+            tasks = tasks_of(round_.plan, self.toolbox, first_id=len(results) + 1)
+            results |= round_.results
+            told = render.results_message(tasks, results, self.toolbox)
+            messages += [render.plan_message(round_.plan), told]
             if round_ is not self.rounds[-1]:
-                messages += render.replan_messages(round_.ending, first_id)
+                messages += render.replan_messages(round_.ending, len(results) + 1)
         return [*messages, Message(role="assistant", content=self.rounds[-1].ending)]
 
     def check(self) -> None:
@@ -104,9 +104,7 @@ class Sample(_Record):
         first_id = 1
         for round_ in self.rounds:
             try:
-                parser = PlanParser(self.toolbox, first_id)
-                tasks = [item for item in parser.feed(round_.plan) if isinstance(item, Task)]
-                parser.close()
+                tasks = tasks_of(round_.plan, self.toolbox, first_id)
             except PlanError as error:
                 raise UsageError(f"its plan: {error}") from None
             ids = [task.id for task in tasks]

@@ -32,7 +32,7 @@ def change_one(scene: Scene) -> Sample:
     change = any_change(scene.rng)
     slots = _slots(scene, thing, attribute)
     for form in ("finite", "clause", "participle", "imperative"):
-        phrase = change.phrase(form, scene.parts, slots, scene.rng)
+        phrase = change.phrase(form, scene, slots)
         if phrase is not None:
             slots[form] = phrase
     question = capitalized(scene.fill("change", slots))
@@ -87,8 +87,7 @@ def _changes(scene: Scene, count: int) -> list[Change]:
 
 
 def _asked(scene: Scene, asked: str, things: list[Thing], words: dict[str, str]) -> str:
-    lists = content("phrasings")["adjusted_ask"][asked]
-    templates = [each for part in scene.parts for each in lists[part]]
+    templates = scene.part_of(content("phrasings")["adjusted_ask"][asked])
     slots = {**words, **names_by_letter(things), "kind": things[0].kind}
     return scene.fill_from(templates, slots)
 
@@ -122,10 +121,10 @@ def _question(
 def _phrase(scene: Scene, change: Change, form: str, slots: dict[str, str]) -> str:
     """A clause may be a name with a verb; a participle stands behind a name or its attribute."""
     if form == "clause" and scene.rng.random() < 0.5:
-        verb = change.phrase("finite", scene.parts, slots, scene.rng)
+        verb = change.phrase("finite", scene, slots)
         phrase = verb and f"{slots['a']} {verb}"
     else:
-        phrase = change.phrase(form, scene.parts, slots, scene.rng)
+        phrase = change.phrase(form, scene, slots)
     if phrase is None:
         raise NoFit
     if form == "participle":
@@ -151,7 +150,7 @@ def changed_and_not(scene: Scene) -> Sample:
     change = any_change(scene.rng)
     slots = {**words, **names_by_letter(things)}
     for form in ("finite", "clause", "imperative"):
-        phrase = change.phrase(form, scene.parts, slots, scene.rng)
+        phrase = change.phrase(form, scene, slots)
         if phrase is not None:
             slots[form] = phrase
     if "imperative" in slots:

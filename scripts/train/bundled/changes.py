@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from train.bundled.questions import choose
+from train.bundled.scene import Scene
 from train.bundled.things import content
 
 WAYS = ("more_percent", "less_percent", "times", "divided", "word", "fraction")
@@ -26,13 +26,10 @@ class Change:
         template: str = content("phrasings")["changes"][self.way]["expression"]
         return template.format(ref=ref, **self.slots)
 
-    def phrase(
-        self, form: str, parts: Sequence[str], slots: dict[str, str], rng: random.Random
-    ) -> str | None:
+    def phrase(self, form: str, scene: Scene, slots: dict[str, str]) -> str | None:
         """As a `finite` verb, a whole `clause`, a `participle` or an `imperative`."""
-        entry = content("phrasings")["changes"][self.way]
-        templates = [each for part in parts for each in entry[part][form]]
-        return choose(rng, templates, {**slots, **self.slots})
+        templates = scene.part_of(content("phrasings")["changes"][self.way][form])
+        return choose(scene.rng, templates, {**slots, **self.slots})
 
 
 def any_change(rng: random.Random) -> Change:

@@ -12,16 +12,12 @@ from train.bundled.questions import (
     own_questions,
 )
 from train.bundled.scene import NoFit, Scene, look_up, number, shown
-from train.bundled.shapes import Shape, fact, in_order_of_mention, lists, quantity
+from train.bundled.shapes import EXTREMES, Shape, fact, in_order_of_mention, lists, quantity
 from train.bundled.things import Thing, content, unit_of
 from train.samples import Right, Sample
 from train.wording import capitalized
 
-# The function that finds an extreme -> how a question names it, among many and of two.
-_DEGREES = {
-    "max": (("greatest", "largest", "biggest", "maximum"), "larger"),
-    "min": (("smallest", "least", "minimum", "lowest"), "smaller"),
-}
+_OF_TWO = {"max": "larger", "min": "smaller"}
 
 
 def figure(
@@ -44,10 +40,8 @@ def combined(scene: Scene, shape: str, expression: str, ending: str, count: int)
         count = 3
     things, attribute = scene.things(count, quantity)
     slots = {**scene.words(attribute), **names_by_letter(things), **lists(scene, things)}
-    templates = scene.templates(shape)
-    if shape == "sum":
-        templates += own_questions(attribute, "sum")
-    question = scene.fill_from(templates, slots)
+    own = own_questions(attribute, "sum") if shape == "sum" else ()
+    question = scene.fill(shape, slots, own)
     draft = Draft()
     refs = [look_up(draft, thing, attribute) for thing in things]
     draft.calculate(expression.format(*refs, all=", ".join(refs), plus=" + ".join(refs)))
@@ -58,7 +52,8 @@ def quotient(scene: Scene, shape: str, expression: str, ending: str) -> Sample:
     """Of two values, looked up in the order in which the question names them."""
     things, attribute = scene.things(2, quantity)
     slots = {**scene.words(attribute), **names_by_letter(things)}
-    question = scene.fill(shape, slots)
+    own = own_questions(attribute, "times") if shape == "ratio" else ()
+    question = scene.fill(shape, slots, own)
     draft = Draft()
     draft.calculate(expression.format(*_as_mentioned(draft, question, things, attribute)))
     return figure(scene, shape, question, draft, ending, 2)
@@ -113,6 +108,7 @@ def per(scene: Scene) -> Sample:
 
 def years_between(scene: Scene) -> Sample:
     things, attribute = scene.things(2, lambda attribute, _: is_year(attribute))
+    things.sort(key=lambda thing: number(thing.values[attribute]))
     second = things[1]
     was = "did" if attribute == "year of first flight" else "was"
     verb = "fly" if was == "did" else attribute.removeprefix("year ")
@@ -149,17 +145,16 @@ def _pair_slots(
     attribute: str,
     function: str,
 ) -> dict[str, str]:
-    most, of_two = _DEGREES[function]
     between = [f"between {a.written} and {b.written}" for a, b in chosen]
     to = [f"{a.written} to {b.written}" for a, b in chosen]
     slots = {
         "noun": scene.words(attribute)["noun"],
-        "extreme": scene.rng.choice(most),
+        "extreme": scene.rng.choice(EXTREMES[function]),
         "between_pairs": and_list(between, scene.rng),
         "to_pairs": and_list(to, scene.rng),
     }
     if len(chosen) == 2 and len(things) == 4:
-        slots |= {**names_by_letter(things), "extreme_of_two": of_two}
+        slots |= {**names_by_letter(things), "extreme_of_two": _OF_TWO[function]}
     return slots
 
 
@@ -172,7 +167,9 @@ def four(scene: Scene, shape: str, operator: str, ending: str) -> Sample:
     first, second, third, fourth = _as_mentioned(draft, question, things, attribute)
     sums = sorted([(first, second), (third, fourth)])
     made = {pair: draft.calculate(" + ".join(pair)) for pair in sums}
-    draft.calculate(f"{made[first, second]} {operator} {made[third, fourth]}")
+    result = draft.calculate(f"{made[first, second]} {operator} {made[third, fourth]}")
+    if draft.value(result).startswith("-"):
+        raise NoFit  # nobody asks by how much the smaller one is greater
     return figure(scene, shape, question, draft, ending, 4)
 
 

@@ -45,6 +45,7 @@ _WEIGHTS = {
     "per": 1,
 }
 SHARE_LOWER = 0.08
+SHARE_LED = 0.3  # with a greeting or the like before the question
 TRIES = 2000
 
 
@@ -54,13 +55,13 @@ def samples(seed: int, count: int) -> list[Sample]:
     shapes = [name for name in SHAPES if name not in NEW_SHAPES]
     weights = [_WEIGHTS.get(name, 2) for name in shapes]
     chosen = rng.choices(shapes, weights, k=count)
-    return list(_made(chosen, Scene(rng, ("train",)), lead="lead"))
+    return list(_made(chosen, Scene(rng, held_out=False)))
 
 
 def held_out(seed: int, count: int) -> list[Sample]:
     """To measure on: things and phrasings that no training sample has, in equal parts by shape.
 
-    An attribute's own questions and words, which lexicon.yaml holds, are in both.
+    An attribute's own words, such as `taller`, are in both.
     """
     shapes = [name for name in SHAPES if name not in NEW_SHAPES]
     return _unseen(shapes, seed, count)
@@ -73,20 +74,19 @@ def new_shapes(seed: int, count: int) -> list[Sample]:
 
 def _unseen(shapes: list[str], seed: int, count: int) -> list[Sample]:
     rng = random.Random(seed)  # noqa: S311
-    scene = Scene(rng, ("held_out",), held_out_things=True)
     chosen = [shapes[at % len(shapes)] for at in range(count)]
-    return list(_made(chosen, scene, lead="lead_held_out"))
+    return list(_made(chosen, Scene(rng, held_out=True)))
 
 
-def _made(shapes: list[str], scene: Scene, lead: str) -> Iterator[Sample]:
+def _made(shapes: list[str], scene: Scene) -> Iterator[Sample]:
     seen: set[str] = set()
     for shape in shapes:
-        sample = _one(shape, scene, lead, seen)
+        sample = _one(shape, scene, seen)
         seen.add(sample.question)
         yield sample
 
 
-def _one(shape: str, scene: Scene, lead: str, seen: set[str]) -> Sample:
+def _one(shape: str, scene: Scene, seen: set[str]) -> Sample:
     """Tries until what was drawn fits the shape."""
     for _ in range(TRIES):
         lower = scene.rng.random() < SHARE_LOWER
@@ -94,15 +94,16 @@ def _one(shape: str, scene: Scene, lead: str, seen: set[str]) -> Sample:
             sample = SHAPES[shape](replace(scene, lower=lower))
         except (NoFit, ToolError):
             continue
-        sample = sample.model_copy(update={"question": _put(sample.question, scene, lead, lower)})
+        sample = sample.model_copy(update={"question": _put(sample.question, scene, lower)})
         if sample.question not in seen or shape == "unanswerable":
             return sample
     raise AssertionError(f"nothing can be made of the shape {shape}")
 
 
-def _put(question: str, scene: Scene, lead: str, lower: bool) -> str:
+def _put(question: str, scene: Scene, lower: bool) -> str:
     """The question as somebody types it."""
-    before = scene.rng.choice(content("phrasings")[lead])
+    leads = scene.part_of(content("phrasings")["lead"])
+    before = scene.rng.choice(leads) if scene.rng.random() < SHARE_LED else ""
     question = before + capitalized(question)
     if scene.rng.random() < 0.08:
         question = question.removesuffix("?").removesuffix(".")

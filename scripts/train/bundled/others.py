@@ -7,10 +7,10 @@ import random
 from executor.builtin import search
 from executor.errors import ToolError
 from train.bundled.draft import Draft
-from train.bundled.questions import is_year, names_by_letter, own_questions
+from train.bundled.questions import names_by_letter, own_questions
 from train.bundled.scene import NoFit, Scene, look_up, number, shown
 from train.bundled.shapes import Shape, quantity
-from train.bundled.things import Thing, content, invented, known
+from train.bundled.things import Thing, invented
 from train.samples import Right, Round, Sample
 from train.wording import capitalized
 
@@ -72,7 +72,7 @@ def _some_number(rng: random.Random) -> float:
 
 
 def unanswerable(scene: Scene) -> Sample:
-    if not scene.held_out_things and scene.rng.random() < 0.08:
+    if not scene.held_out and scene.rng.random() < 0.08:
         question, answer = scene.rng.choice(list(ABOUT_ITSELF.items()))
         told = Draft().round(f"Answer: {answer}")
         return scene.sample("unanswerable", question, [told], 0, Right())
@@ -84,18 +84,17 @@ def unanswerable(scene: Scene) -> Sample:
 
 def nothing_found(scene: Scene) -> Sample:
     """A look-up that finds nothing: another try by the bare name, then a plain admission."""
-    (thing,), attribute = scene.things(1, quantity)
-    if scene.held_out_things or scene.rng.random() < 0.8:
-        other = scene.spelled(invented(scene.rng))
-        thing = Thing(thing.kind, other.name, other.article, thing.values, {})
-    elif thing in known(held_out=False):
-        unknown = sorted(content("lexicon")["attributes"].keys() - thing.values.keys())
-        attribute = scene.rng.choice([each for each in unknown if not is_year(each)])
+    (known_thing,), attribute = scene.things(1, quantity)
+    thing = _unknown(scene, known_thing.kind)
     slots = {**scene.words(attribute), "a": thing.written}
-    templates = [*scene.templates("lookup"), *own_questions(attribute, "ask")]
-    question = scene.fill_from(templates, slots)
+    question = scene.fill("lookup", slots, own_questions(attribute, "ask"))
     rounds = _two_tries(Draft(), thing, attribute)
     return scene.sample("nothing_found", question, rounds, 1, Right(admits=True))
+
+
+def _unknown(scene: Scene, kind: str) -> Thing:
+    other = scene.spelled(invented(scene.rng))
+    return Thing(kind, other.name, other.article, {}, {})
 
 
 def _two_tries(draft: Draft, thing: Thing, attribute: str) -> list[Round]:
@@ -124,9 +123,7 @@ def nothing_found_of_two(scene: Scene) -> Sample:
     if "more" not in words:
         raise NoFit
     unknown = scene.rng.choice((0, 1))
-    if scene.held_out_things or things[unknown] in known(held_out=False):
-        other = scene.spelled(invented(scene.rng))
-        things[unknown] = Thing(things[unknown].kind, other.name, other.article, {}, {})
+    things[unknown] = _unknown(scene, things[unknown].kind)
     lost = things[unknown]
     question = scene.fill("compare", {**words, **names_by_letter(things)})
     draft = Draft()

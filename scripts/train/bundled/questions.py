@@ -41,7 +41,7 @@ def words_of(attribute: str, rng: random.Random) -> dict[str, str]:
 
 
 def own_questions(attribute: str, slot: str) -> list[str]:
-    """The attribute's own templates: `ask`, `when` or `sum`."""
+    """The attribute's own templates: `ask`, `when`, `sum`, `by` or `times`."""
     found: list[str] = content("lexicon")["attributes"][attribute].get(slot, [])
     return found
 

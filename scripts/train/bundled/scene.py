@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from executor.builtin import TOOLBOX
 from train.bundled.draft import Draft
 from train.bundled.questions import choose, is_year, words_of
+from train.bundled.split import part_of
 from train.bundled.things import Thing, content, invented_of, known, unit_of
 from train.samples import Right, Round, Sample, ToolSpec
 
@@ -22,19 +23,16 @@ class NoFit(Exception):  # noqa: N818  no error: another try is made
 
 @dataclass(frozen=True)
 class Scene:
-    """`parts` are the lists of phrasings that may be used: train, held_out, or both."""
+    """Either of what is held out, things and phrasings, or of what is not."""
 
     rng: random.Random
-    parts: tuple[str, ...]
-    held_out_things: bool = False
+    held_out: bool
     lower: bool = False
 
-    def templates(self, shape: str) -> list[str]:
-        lists = content("phrasings")[shape]
-        return [each for part in self.parts for each in lists[part]]
-
-    def fill(self, shape: str, slots: dict[str, str]) -> str:
-        return self.fill_from(self.templates(shape), slots)
+    def fill(self, shape: str, slots: dict[str, str], own: Sequence[str] = ()) -> str:
+        """A question of the shape; `own` are more phrasings for it."""
+        templates = [*self.part_of(content("phrasings")[shape]), *self.part_of(own)]
+        return self.fill_from(templates, slots)
 
     def fill_from(self, templates: Sequence[str], slots: dict[str, str]) -> str:
         question = choose(self.rng, templates, slots)
@@ -42,13 +40,16 @@ class Scene:
             raise NoFit
         return question
 
+    def part_of(self, phrasings: Sequence[str]) -> tuple[str, ...]:
+        return part_of(phrasings, held_out=self.held_out)
+
     def things(self, count: int, fits: Callable[[str, str], bool]) -> tuple[list[Thing], str]:
         """Things of one kind with an attribute that they share; `fits(attribute, unit)`."""
-        if not self.held_out_things and self.rng.random() < SHARE_INVENTED:
+        if not self.held_out and self.rng.random() < SHARE_INVENTED:
             kind = self.rng.choice(list(content("lexicon")["invented"]))
             pool: Sequence[Thing] = [invented_of(kind, self.rng) for _ in range(count)]
         else:
-            everything = known(held_out=self.held_out_things)
+            everything = known(held_out=self.held_out)
             kind = self.rng.choice(sorted({thing.kind for thing in everything}))
             pool = [thing for thing in everything if thing.kind == kind]
         attributes = {

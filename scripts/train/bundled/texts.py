@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from train.bundled.draft import Draft
 from train.bundled.questions import and_list, names_by_letter
-from train.bundled.scene import NoFit, Scene, at, number
-from train.bundled.shapes import Shape, fact, said
+from train.bundled.scene import NoFit, Scene, at
+from train.bundled.shapes import Shape, fact, in_order_of_mention, said, stated
 from train.bundled.things import Thing, content, known
 from train.samples import Right, Sample
 from train.wording import capitalized
@@ -26,7 +26,7 @@ def text(scene: Scene) -> Sample:
 
 def _with_text(scene: Scene, *, linked: bool = False) -> tuple[Thing, str]:
     entries = content("lexicon")["texts"]
-    able = [each for each in known(held_out=scene.held_out_things) if each.texts]
+    able = [each for each in known(held_out=scene.held_out) if each.texts]
     kind = scene.rng.choice(sorted({each.kind for each in able}))
     thing = scene.rng.choice([each for each in able if each.kind == kind])
     attributes = sorted(each for each in thing.texts if not linked or "link" in entries[each])
@@ -37,8 +37,10 @@ def _with_text(scene: Scene, *, linked: bool = False) -> tuple[Thing, str]:
 
 def _text_slots(scene: Scene, thing: Thing, attribute: str) -> dict[str, str]:
     entry = content("lexicon")["texts"][attribute]
-    ask = scene.rng.choice(entry["ask"]).format(a=thing.written)
-    return {"ask": ask, "of": entry["of"].format(a=thing.written)}
+    slots = {"of": entry["of"].format(a=thing.written)}
+    if asks := scene.part_of(entry["ask"]):
+        slots["ask"] = scene.rng.choice(asks).format(a=thing.written)
+    return slots
 
 
 def text_list(scene: Scene) -> Sample:
@@ -72,10 +74,7 @@ def step(scene: Scene) -> Sample:
     value = {**target.values, **target.texts}[attribute]
     draft.search(f"{attribute} of {ref}", value)
     ending = f"Answer: {capitalized(fact(target, attribute, value))}"
-    right = Right(
-        numbers=(number(value),) if attribute in target.values else (),
-        names=() if attribute in target.values else (value,),
-    )
+    right = stated([attribute], [value])
     return scene.sample("step", question, [draft.round(ending)], 1, right)
 
 
@@ -83,8 +82,9 @@ def _linked(scene: Scene) -> tuple[Thing, str, Thing, str]:
     """A thing, the text that names another one, that one, and something known of it."""
     thing, link = _with_text(scene, linked=True)
     kind = content("lexicon")["texts"][link]["link"]
-    everything = [*known(held_out=False), *known(held_out=True)]
-    targets = [each for each in everything if each.kind == kind and each.name == thing.texts[link]]
+    # What is measured may lead to things that are trained on; the other way round would leak.
+    open_to = [*known(held_out=False), *(known(held_out=True) if scene.held_out else ())]
+    targets = [each for each in open_to if each.kind == kind and each.name == thing.texts[link]]
     if not targets:
         raise NoFit
     target = replace(targets[0], article="")
@@ -124,17 +124,18 @@ def step_compare(scene: Scene) -> Sample:
 
 
 def born_first(scene: Scene) -> Sample:
-    people = [
-        each for each in known(held_out=scene.held_out_things) if "date of birth" in each.texts
-    ]
+    people = [each for each in known(held_out=scene.held_out) if "date of birth" in each.texts]
     first, second = (scene.spelled(each) for each in scene.rng.sample(people, 2))
     dates = [each.texts["date of birth"] for each in (first, second)]
     if dates[0] == dates[1]:
         raise NoFit
     question = scene.fill("born_first", names_by_letter([first, second]))
     draft = Draft()
-    for each in (first, second):
+    refs = [
         draft.search(f"date of birth of {each.name}", each.texts["date of birth"])
+        for each in in_order_of_mention(question, [first, second])
+    ]
+    draft.calculate(f"min({', '.join(refs)})")
     won, lost = (first, second) if dates[0] < dates[1] else (second, first)
     ending = f"Answer: {capitalized(won.written)} was born first, on {min(dates)}."
     right = Right(names=(won.name,), rivals=(lost.name,))

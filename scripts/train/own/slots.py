@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
-from executor.parser import PlanParser
+from executor.parser import tasks_of
 from executor.plan import Join, Ref, Task, Template, Value, render
 from executor.signatures import Schema
 from executor.tools import ToolBox
@@ -146,9 +146,7 @@ def value_of(number: str) -> float:
 
 def take_apart(example: Example, toolbox: ToolBox) -> Case:
     """Raises PlanError if its plan isn't one for the toolbox."""
-    parser = PlanParser(toolbox)
-    tasks = tuple(item for item in parser.feed(example.plan) if isinstance(item, Task))
-    parser.close()
+    tasks = tuple(tasks_of(example.plan, toolbox))
     return Case(example.question, tasks, example.results, example.answer)
 
 

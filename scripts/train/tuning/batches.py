@@ -10,6 +10,7 @@ from random import Random
 from train.tuning.tokens import Encoded
 
 IGNORED = -100  # a target that counts for nothing, in torch's terms
+PARTS = 2  # of a step
 WINDOW = 8  # steps among which samples are sorted by length, so that a batch has little padding
 MICRO_TOKENS = 2048  # of a micro-batch, with padding; the embedded model takes 2 MB for each
 
@@ -55,20 +56,29 @@ Step = list[MicroBatch]
 
 
 def epoch(samples: Iterable[Encoded], size: int, random: Random) -> list[Step]:
-    """Every sample once, in steps of `size` samples that are alike in tools and length."""
-    steps: list[list[Encoded]] = []
+    """Every sample once, in steps of about `size` samples.
+
+    A step has parts, each of samples that are alike in tools and length, which costs least. A step
+    of one part would lean to one kind of question.
+    """
+    alike = math.ceil(size / PARTS)
+    parts: list[list[Encoded]] = []
     rests: list[list[Encoded]] = []
     for group in _by_system(samples):
         random.shuffle(group)
         for window in _chunks(group, size * WINDOW):
             window.sort(key=lambda sample: len(sample.ids))
-            rest = len(window) % size
+            rest = len(window) % alike
             rests.append(window[:rest])
-            steps += _chunks(window[rest:], size)
+            parts += _chunks(window[rest:], alike)
     random.shuffle(rests)
-    steps += _chunks([sample for rest in rests for sample in rest], size)
-    random.shuffle(steps)
-    return [micro_batches(step) for step in steps]
+    parts += _chunks([sample for rest in rests for sample in rest], alike)
+    random.shuffle(parts)
+    in_step = size // alike
+    return [
+        [batch for part in parts[at : at + in_step] for batch in micro_batches(part)]
+        for at in range(0, len(parts), in_step)
+    ]
 
 
 def micro_batches(samples: Iterable[Encoded]) -> Step:
