@@ -290,7 +290,7 @@ def test_the_loss_of_a_batch_is_that_of_its_samples(
 
 
 @pytest.mark.parametrize(
-    ("step", "rate"), [(0, 1e-3 / 3), (2, 1e-3), (3, 1e-3), (51, 5.58e-4), (100, 1e-4)]
+    ("step", "rate"), [(0, 2e-3 / 3), (2, 2e-3), (3, 2e-3), (51, 1.116e-3), (100, 2e-4)]
 )
 def test_the_rate_warms_up_and_falls_to_a_tenth(step: int, rate: float) -> None:
     assert Recipe().rate(step, 100) == pytest.approx(rate, rel=1e-2)

@@ -25,11 +25,13 @@ NEW_SHAPES = ("extremes_difference", "combined_ratio", "step_compare")
 # How often a shape comes, against 2; those with many forms come more often.
 _WEIGHTS = {
     "lookup": 3,
+    "list": 3,
     "superlative": 3,
     "compare": 3,
-    "compare_by": 3,
+    "compare_by": 4,
+    "share": 3,
     "change": 3,
-    "adjusted_max": 6,
+    "adjusted_max": 5,
     "adjusted_min": 4,
     "pair_difference": 3,
     "pair_ratio": 3,
@@ -37,11 +39,7 @@ _WEIGHTS = {
     "nothing_found": 3,
     "text": 3,
     "step": 3,
-    "combined_convert": 1,
-    "extremes_average": 1,
-    "adjusted_extremes_average": 1,
     "nothing_found_of_two": 1,
-    "born_first": 1,
     "per": 1,
 }
 SHARE_LOWER = 0.08

@@ -17,7 +17,7 @@ class Recipe:
     longest: int = 1024  # tokens of a sample
     rank: int = 12
     alpha: int = 24
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     warm_up: float = 0.03
     floor: float = 0.1  # of the learning rate, where the cosine ends
     clip: float = 1.0  # norm of the gradient
