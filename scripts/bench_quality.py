@@ -63,11 +63,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
-async def measured(
-    names: Sequence[str], cases: sets.CaseSet, ablations: Sequence[str]
-) -> list[Series]:
-    """One engine after the other."""
-    found = []
+async def measure_all(
+    names: Sequence[str], cases: sets.CaseSet, ablations: Sequence[str], found: list[Series]
+) -> None:
+    """One engine after the other; what is measured is in `found` also if a later one fails."""
     progress = _Progress()
     for name in names:
         settings = replace(Settings.from_env(), model=name)
@@ -75,7 +74,6 @@ async def measured(
             for without in (None, *ablations):
                 label = name or model.name
                 found.append(await measure(label, model, cases.cases, settings, progress, without))
-    return found
 
 
 class _Progress:
@@ -100,6 +98,14 @@ def _check_directory(path: Path) -> None:
         raise UsageError(f"can't write {path}: there is no directory {path.parent}")
 
 
+def _tell(cases: sets.CaseSet, found: list[Series], asked: argparse.Namespace) -> None:
+    print("\n".join(report.lines(cases, found)))
+    if asked.json:
+        _write(asked.json, json.dumps(report.as_json(cases, found), indent=2) + "\n")
+    if asked.plot:
+        plot.draw(found, f"{cases.name}, {len(cases.cases)} questions", asked.plot)
+
+
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text)
@@ -117,16 +123,14 @@ def main() -> None:
             _check_directory(path)
         cases = sets.load(asked.set, asked.limit, asked.tools)
         names = asked.model or [Settings.from_env().model]
+        found: list[Series] = []
         try:
-            found = asyncio.run(measured(names, cases, list(dict.fromkeys(asked.ablate))))
+            asyncio.run(measure_all(names, cases, list(dict.fromkeys(asked.ablate)), found))
         finally:
             if sys.stderr.isatty():
                 print(file=sys.stderr)  # below the progress
-        print("\n".join(report.lines(cases, found)))
-        if asked.json:
-            _write(asked.json, json.dumps(report.as_json(cases, found), indent=2) + "\n")
-        if asked.plot:
-            plot.draw(found, f"{cases.name}, {len(cases.cases)} questions", asked.plot)
+            if found:
+                _tell(cases, found, asked)
     except KeyboardInterrupt:
         sys.exit(130)
     except HeadstartError as error:

@@ -398,3 +398,16 @@ def test_what_can_t_be_done_is_said_in_a_line(
     assert (found, out) == (code, "")
     assert fault in errors
     assert "Traceback" not in errors
+
+
+def test_what_was_measured_is_told_also_when_a_later_model_fails(
+    bench: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    figures = tmp_path / "it.json"
+    code, out, errors = bench(
+        "--model", "one", "--model", "broken", "--limit", "2", "--json", figures
+    )
+    assert code == 1
+    assert "held-out: 2 questions" in out
+    assert "bench.sh: it does not start" in errors
+    assert [each["name"] for each in json.loads(figures.read_text())["series"]] == ["one"]

@@ -221,6 +221,16 @@ def test_an_epoch_has_every_sample_once(samples: list[Encoded], size: int, seed:
     assert epoch(samples, size, Random(seed)) == steps
 
 
+def test_steps_are_of_more_than_one_kind() -> None:
+    samples = [Encoded(system, (1, 2, 3), ((2, 3),)) for system in "ab" for _ in range(64)]
+    mixed = [
+        step
+        for step in epoch(samples, 8, Random(0))
+        if len({batch.samples[0].system for batch in step}) > 1
+    ]
+    assert len(mixed) > 3
+
+
 @given(some_encoded())
 def test_every_learned_token_is_the_target_of_the_one_before_it(samples: list[Encoded]) -> None:
     for batch in micro_batches(samples):
@@ -339,6 +349,20 @@ def test_a_deadline_leaves_out_what_does_not_fit(
     assert progress.step == progress.total == done
     told = [line for line in said if line.startswith("the time allows")]
     assert told == ([] if deadline is None else [f"the time allows {done} of 500 steps"])
+
+
+def test_a_slow_start_costs_no_steps_that_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def slow_at_first(self: Clockwork, *_: Any) -> float:
+        self.now += 5.0 if self.now < 20 else 1.0
+        return 1.0
+
+    monkeypatch.setattr(Clockwork, "step", slow_at_first)
+    progress, said, _ = run_clockwork(monkeypatch, tmp_path, 500, 100.0)
+    (told,) = [line for line in said if line.startswith("the time allows")]
+    assert told == "the time allows 13 of 500 steps"
+    assert 40 < progress.step == progress.total <= 54
 
 
 def test_it_tells_saves_and_validates_now_and_then(
@@ -680,6 +704,17 @@ def test_a_full_disk_is_told_before_and_while(
     assert "has 5 MB left and the training needs 64" in capsys.readouterr().err
 
 
+def test_a_gpu_whose_memory_is_too_small_is_told(
+    train_tiny: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def out_of_memory(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Learner, "loss", out_of_memory)
+    assert train_tiny() == 2
+    assert "the GPU's memory doesn't suffice" in capsys.readouterr().err.splitlines()[-1]
+
+
 # Data and card
 
 
@@ -708,8 +743,8 @@ def test_made_data_are_kept(
     flags = ["--tools", str(tools_file)] if own else []
     assert command_line.main(["--out", str(out), "--count", "80", "--data-only", *flags]) == 0
     assert len((out / "data.jsonl").read_text().splitlines()) == 80
-    asked = [("own", 40), ("bundled", 30), ("varied", 10)]
-    assert makers == (asked if own else [("bundled", 60), ("varied", 20)])
+    asked = [("own", 56), ("bundled", 19), ("varied", 5)]
+    assert makers == (asked if own else [("bundled", 64), ("varied", 16)])
 
 
 def test_made_data_are_the_same_in_every_process(tmp_path: Path, tools_file: Path) -> None:
@@ -735,7 +770,7 @@ def test_it_is_told_how_few_questions_can_be_made_of_the_tools(
     monkeypatch.setattr(data_half.own, "samples", lambda *_: [sample("own", "1")])
     flags = ["--tools", str(tools_file), "--count", "80", "--data-only"]
     assert command_line.main(["--out", str(tmp_path / "out"), *flags]) == 0
-    assert "my_tools.py: 1 different questions instead of 40" in capsys.readouterr().err
+    assert "my_tools.py: 1 different questions instead of 56" in capsys.readouterr().err
 
 
 def test_it_is_told_how_many_runs_can_be_learned_from(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from executor.errors import HeadstartError, UsageError
 from serving import models, vllm_command
@@ -86,7 +86,7 @@ def _train(args: argparse.Namespace) -> int:
         out=args.out,
         checkpoint=checkpoint,
         say=_say,
-        deadline=None if args.minutes is None else began + args.minutes * 60,
+        deadline=None if args.minutes is None else began + args.minutes * 60 - _spent(saved),
     )
     try:
         work.run(saved)
@@ -94,6 +94,11 @@ def _train(args: argparse.Namespace) -> int:
         return _complain(f"{stop}; {_same_command(args)} goes on from there", STOPPED)
     _say(f"done: HEADSTART_MODEL={args.out} serves it; {args.out / 'README.md'} is its card")
     return DONE
+
+
+def _spent(saved: dict[str, Any] | None) -> float:
+    """Seconds of the steps before an interruption."""
+    return float(saved["progress"]["seconds"]) if saved else 0.0
 
 
 def _same_command(args: argparse.Namespace) -> str:

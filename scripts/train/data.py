@@ -16,7 +16,7 @@ from train import bundled, own, varied
 from train import samples as files
 from train.samples import Sample
 
-OWN = 0.5  # of made samples, where there are tools of the user's own
+OWN = 0.7  # of made samples, where there are tools of the user's own
 BUNDLED = 0.8  # of the others; the rest has many toolboxes
 
 
@@ -50,7 +50,7 @@ class Wish:
 
 
 def make(wish: Wish, path: Path, say: Callable[[str], None]) -> Data:
-    """Makes samples and writes them to `path`. The user's tools get half of them.
+    """Makes samples and writes them to `path`. The user's tools get most of them.
 
     The others keep the planner from forgetting how to use the bundled tools, and teach it to
     read a toolbox that it has not seen.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from safetensors import SafetensorError
 
@@ -49,8 +50,14 @@ class Job:
             say=self.say,
             deadline=self.deadline,
         )
-        with stop_signals() as stopping:
-            progress = training.run(saved, stopping)
+        try:
+            with stop_signals() as stopping:
+                progress = training.run(saved, stopping)
+        except torch.OutOfMemoryError:
+            raise UsageError(
+                f"the GPU's memory doesn't suffice to tune {self.base.name}; give a smaller "
+                "--model, or free what others hold of it"
+            ) from None
         text = card(self.data, self.base, self.recipe, progress, learner.arithmetic)
         mark = {
             "profile": TUNED.name,

@@ -21,7 +21,7 @@ from train.tuning.tokens import Encoded
 
 SAY_EVERY = 20.0  # seconds
 SAVE_EVERY = 180.0  # seconds
-MEASURED = 4  # steps that a bound on the time is judged by
+MEASURED = 4  # steps until a bound on the time can be judged
 FORWARD = 0.4  # what a validation costs of a training step on as many tokens
 FINISHING = 30.0  # seconds kept free for merging and writing
 
@@ -66,8 +66,8 @@ class Training:
         said = kept = time.monotonic()
         while not progress.is_over:
             self._step(progress)
-            if self.deadline is not None and progress.step == MEASURED:
-                self._cut(progress, self.deadline - time.monotonic())
+            if self.deadline is not None and progress.step >= MEASURED:
+                self._fit(progress, self.deadline - time.monotonic())
             if time.monotonic() - said >= SAY_EVERY or progress.is_over:
                 self.say(progress.line)
                 said = time.monotonic()
@@ -108,17 +108,23 @@ class Training:
         progress.validations.append((progress.step, loss))
         self.say(f"step {progress.step} of {progress.total}, loss {loss:.4f} on what is held back")
 
-    def _cut(self, progress: Progress, seconds: float) -> None:
-        """Leaves out the steps for which the seconds left don't suffice, going by those done."""
+    def _fit(self, progress: Progress, seconds: float) -> None:
+        """Plans the steps for which the seconds left suffice, going by those done.
+
+        Judged again behind each step, since a machine has slow minutes, and others.
+        """
         room = (seconds - FINISHING) * progress.tokens / progress.seconds
-        room -= VALIDATIONS * FORWARD * _tokens(self.material.held_back)
-        planned, progress.total = progress.total, progress.step
+        validations = VALIDATIONS * (1 - progress.step / progress.total)
+        room -= validations * FORWARD * _tokens(self.material.held_back)
+        progress.total = progress.step
         for step in self.material.steps[progress.step :]:
             room -= _tokens([step])
             if room < 0:
                 break
             progress.total += 1
-        self.say(f"the time allows {progress.total} of {planned} steps")
+        if progress.step == MEASURED:
+            planned = len(self.material.steps)
+            self.say(f"the time allows {progress.total} of {planned} steps")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from train.varied.variants import Variant, bundled, make
 
 PER_TOOLBOX = 25
 MOST_TOOLS = 6
+TRIES = 40  # for each sample, before a toolbox is taken to have no more
 # Domains of general tools, which go with those of any other.
 ARITHMETIC = "arithmetic"
 FACTS = "facts"
@@ -105,7 +106,9 @@ def _chosen(bank: Bank, name: str, count: int, rng: Random) -> list[Variant]:
 
 def _for_toolbox(bank: Bank, box: Box, count: int, rng: Random) -> Iterator[Sample]:
     questions: set[str] = set()
-    while len(questions) < count:
+    for _ in range(TRIES * count):
+        if len(questions) == count:
+            return
         shape = rng.choices(list(_SHAPES), list(_SHAPES.values()))[0]
         sample = _MAKERS[shape](bank, box, rng)
         if sample is not None and sample.question not in questions:
