@@ -7,11 +7,11 @@ Each question of a set is run as users run it, and held against its gold plan an
     answer right  the answer has the right names and numbers, or admits that it can't tell
     replan right  it planned again if, and only if, the gold run does
 
-Sets are `held-out` and `new-shapes`, made here; a .yaml file of worked examples, with --tools for
-your own tools, which are not called: their examples' results are replayed; or a .jsonl file of
-samples (scripts/train/), of ParallelQA's rows (scripts/quality/parallelqa.py) or of questions with
-tools and calls as BFCL has them (scripts/quality/calls.py). An engine is started for each model,
-and ended.
+Sets are `held-out`, `new-shapes` and `new-tools` (toolboxes that no planner was tuned on), made
+here; a .yaml file of worked examples, with --tools for your own tools, which are not called: their
+examples' results are replayed; or a .jsonl file of samples (scripts/train/), of ParallelQA's rows
+(scripts/quality/parallelqa.py) or of questions with tools and calls as BFCL has them
+(scripts/quality/calls.py). An engine is started for each model, and ended.
 """
 
 from __future__ import annotations

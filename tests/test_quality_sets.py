@@ -290,7 +290,7 @@ def test_tools_without_worked_examples_are_a_mistake() -> None:
         sets.load(sets.HELD_OUT, None, str(TOY / "tools.py"))
 
 
-@pytest.mark.parametrize("name", [sets.HELD_OUT, sets.NEW_SHAPES])
+@pytest.mark.parametrize("name", [sets.HELD_OUT, sets.NEW_SHAPES, sets.NEW_TOOLS])
 def test_a_set_that_is_made_here_is_the_same_each_time(name: str) -> None:
     found = sets.load(name, 12).cases
     assert len(found) == 12

@@ -21,7 +21,7 @@ from train.lines import numbered_lines
 from train.own import sample_of
 from train.samples import Sample
 
-HELD_OUT, NEW_SHAPES = "held-out", "new-shapes"
+HELD_OUT, NEW_SHAPES, NEW_TOOLS = "held-out", "new-shapes", "new-tools"
 SEED = 0
 SIZE = 300  # of a set that is made here
 T = TypeVar("T")
@@ -47,12 +47,13 @@ def load(name: str, limit: int | None, tools: str = "") -> CaseSet:
         return CaseSet(path.stem, evenly(_worked(path, tools), limit))
     if tools:
         raise UsageError(f"--tools goes with a .yaml set, not with {name}")
-    if name in (HELD_OUT, NEW_SHAPES):
+    if name in (HELD_OUT, NEW_SHAPES, NEW_TOOLS):
         samples = evenly(_made(name, max(SIZE, limit or 0)), limit or SIZE)
         return CaseSet(name, [of_sample(each, str(at)) for at, each in enumerate(samples, 1)])
     if path.suffix != ".jsonl":
         raise UsageError(
-            f"there is no set {name!r}: {HELD_OUT}, {NEW_SHAPES}, or a .jsonl or .yaml file"
+            f"there is no set {name!r}: {HELD_OUT}, {NEW_SHAPES}, {NEW_TOOLS}, or a .jsonl or "
+            ".yaml file"
         )
     return _rows(path, limit)
 
@@ -86,10 +87,14 @@ def _rows(path: Path, limit: int | None) -> CaseSet:
 
 
 def _made(name: str, count: int) -> list[Sample]:
-    from train import bundled  # reads the fact base and all phrasings
+    from train import bundled, varied  # read the fact base and all phrasings
 
-    make = bundled.held_out if name == HELD_OUT else bundled.new_shapes
-    return make(SEED, count)
+    makers = {
+        HELD_OUT: bundled.held_out,
+        NEW_SHAPES: bundled.new_shapes,
+        NEW_TOOLS: varied.held_out,
+    }
+    return makers[name](SEED, count)
 
 
 def evenly(cases: list[T], count: int | None) -> list[T]:
