@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from train.bundled.changes import Change, any_change, the_same
+from train.bundled.combined import FIGURES
 from train.bundled.draft import Draft
 from train.bundled.questions import names_by_letter
 from train.bundled.scene import NoFit, Scene, look_up, number, shown
@@ -14,16 +15,16 @@ from train.bundled.things import Thing, content
 from train.samples import Right, Sample
 from train.wording import capitalized
 
-# What is asked -> (expression over the changed values, ending, how many things).
-_ENDS = {
-    "max": ("max({all})", "", (2, 2, 3, 3, 4, 5)),
-    "min": ("min({all})", "", (2, 2, 3, 3, 4, 5)),
-    "sum": ("{plus}", "The total is {}.", (2, 2, 3, 4, 5)),
-    "average": ("mean({all})", "The average is {}.", (2, 2, 3, 4, 5)),
-    "difference": ("abs({0} - {1})", "The difference is {}.", (2,)),
-    "ratio": ("{0} / {1}", "The ratio is {}.", (2,)),
-    "extremes_ratio": ("max({all}) / min({all})", "The ratio is {}.", (2, 3, 3, 4)),
-    "extremes_average": ("mean(max({all}), min({all}))", "The average is {}.", (3, 3, 4)),
+# What is asked -> how many things are changed.
+_COUNTS = {
+    "max": (2, 2, 3, 3, 4, 5),
+    "min": (2, 2, 3, 3, 4, 5),
+    "sum": (2, 2, 3, 4, 5),
+    "average": (2, 2, 3, 4, 5),
+    "difference": (2,),
+    "ratio": (2,),
+    "extremes_ratio": (2, 3, 3, 4),
+    "extremes_average": (3, 3, 4),
 }
 
 
@@ -49,8 +50,7 @@ def _slots(scene: Scene, thing: Thing, attribute: str) -> dict[str, str]:
 
 def adjusted(scene: Scene, asked: str) -> Sample:
     """Each thing is changed in its own way, then they are compared or combined."""
-    expression, ending, counts = _ENDS[asked]
-    things, attribute = scene.things(scene.rng.choice(counts), quantity)
+    things, attribute = scene.things(scene.rng.choice(_COUNTS[asked]), quantity)
     words = scene.words(attribute)
     if not {"most", "least"} <= words.keys():
         raise NoFit
@@ -62,15 +62,14 @@ def adjusted(scene: Scene, asked: str) -> Sample:
     changed = [
         draft.calculate(change.expression(ref)) for change, ref in zip(changes, refs, strict=True)
     ]
-    ref = draft.calculate(
-        expression.format(*changed, all=", ".join(changed), plus=" + ".join(changed))
-    )
-    if asked in ("max", "min"):
+    if asked in FIGURES:
+        value = draft.value(draft.calculate(FIGURES[asked].of(changed)))
+        told = f"Answer: {FIGURES[asked].ending.format(shown(value))}"
+        right = Right(numbers=(number(value),))
+    else:
+        ref = draft.calculate(f"{asked}({', '.join(changed)})")
         predicate = said(ask, words, "most" if asked == "max" else "least", attribute)
         told, right = winner(draft, things, changed, ref, attribute, predicate)
-    else:
-        value = draft.value(ref)
-        told, right = f"Answer: {ending.format(shown(value))}", Right(numbers=(number(value),))
     shape = f"adjusted_{asked}"
     return scene.sample(shape, question, [draft.round(told)], len(things), right)
 
@@ -170,5 +169,5 @@ def changed_and_not(scene: Scene) -> Sample:
 ADJUSTED: dict[str, Shape] = {
     "change": change_one,
     "changed_and_not": changed_and_not,
-    **{f"adjusted_{asked}": partial(adjusted, asked=asked) for asked in _ENDS},
+    **{f"adjusted_{asked}": partial(adjusted, asked=asked) for asked in _COUNTS},
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from train.bundled.draft import Draft
 from train.bundled.questions import (
@@ -20,7 +22,29 @@ from train.wording import capitalized
 _OF_TWO = {"max": "larger", "min": "smaller"}
 
 
-def figure(
+class Figure(NamedTuple):
+    """How several values become one: {all} are all of them, {0} and {1} the first two."""
+
+    expression: str
+    ending: str
+
+    def of(self, refs: Sequence[str]) -> str:
+        return self.expression.format(*refs, all=", ".join(refs), plus=" + ".join(refs))
+
+
+FIGURES = {
+    "sum": Figure("{plus}", "The total is {}."),
+    "average": Figure("mean({all})", "The average is {}."),
+    "difference": Figure("abs({0} - {1})", "The difference is {}."),
+    "ratio": Figure("{0} / {1}", "The ratio is {}."),
+    "share": Figure("{0} / {1} * 100", "It is {}%."),
+    "extremes_ratio": Figure("max({all}) / min({all})", "The ratio is {}."),
+    "extremes_average": Figure("mean(max({all}), min({all}))", "The average is {}."),
+    "extremes_difference": Figure("max({all}) - min({all})", "The difference is {}."),
+}
+
+
+def with_result(
     scene: Scene, shape: str, question: str, draft: Draft, ending: str, width: int
 ) -> Sample:
     """A sample whose answer is the result of the draft's last call, put into `ending`."""
@@ -30,11 +54,8 @@ def figure(
     return scene.sample(shape, question, [draft.round(told)], width, right)
 
 
-def combined(scene: Scene, shape: str, expression: str, ending: str, count: int) -> Sample:
-    """Several values in one expression: {all} are all references, {0} and {1} the first two.
-
-    A `count` of 0 leaves it open how many.
-    """
+def combined(scene: Scene, shape: str, count: int = 0) -> Sample:
+    """The figure of several things; a `count` of 0 leaves it open how many."""
     count = count or scene.rng.choice((2, 2, 3, 3, 4, 5, 6))
     if shape.startswith("extremes") and count == 2:
         count = 3
@@ -44,19 +65,19 @@ def combined(scene: Scene, shape: str, expression: str, ending: str, count: int)
     question = scene.fill(shape, slots, own)
     draft = Draft()
     refs = [look_up(draft, thing, attribute) for thing in things]
-    draft.calculate(expression.format(*refs, all=", ".join(refs), plus=" + ".join(refs)))
-    return figure(scene, shape, question, draft, ending, count)
+    draft.calculate(FIGURES[shape].of(refs))
+    return with_result(scene, shape, question, draft, FIGURES[shape].ending, count)
 
 
-def quotient(scene: Scene, shape: str, expression: str, ending: str) -> Sample:
-    """Of two values, looked up in the order in which the question names them."""
+def quotient(scene: Scene, shape: str) -> Sample:
+    """The figure of two things, looked up in the order in which the question names them."""
     things, attribute = scene.things(2, quantity)
     slots = {**scene.words(attribute), **names_by_letter(things)}
     own = own_questions(attribute, "times") if shape == "ratio" else ()
     question = scene.fill(shape, slots, own)
     draft = Draft()
-    draft.calculate(expression.format(*_as_mentioned(draft, question, things, attribute)))
-    return figure(scene, shape, question, draft, ending, 2)
+    draft.calculate(FIGURES[shape].of(_as_mentioned(draft, question, things, attribute)))
+    return with_result(scene, shape, question, draft, FIGURES[shape].ending, 2)
 
 
 def _as_mentioned(draft: Draft, question: str, things: list[Thing], attribute: str) -> list[str]:
@@ -75,7 +96,7 @@ def convert(scene: Scene) -> Sample:
     draft = Draft()
     value = draft.value(draft.calculate(f"{look_up(draft, thing, attribute)} to {unit}"))
     ending = capitalized(fact(thing, attribute, value))
-    return figure(scene, "convert", question, draft, ending, 1)
+    return with_result(scene, "convert", question, draft, ending, 1)
 
 
 def combined_convert(scene: Scene) -> Sample:
@@ -89,7 +110,7 @@ def combined_convert(scene: Scene) -> Sample:
     refs = [look_up(draft, thing, attribute) for thing in things]
     total = draft.calculate(" + ".join(refs))
     draft.calculate(f"{total} to {unit}")
-    return figure(scene, "combined_convert", question, draft, "The total is {}.", count)
+    return with_result(scene, "combined_convert", question, draft, "The total is {}.", count)
 
 
 def per(scene: Scene) -> Sample:
@@ -103,7 +124,7 @@ def per(scene: Scene) -> Sample:
     draft = Draft()
     refs = [look_up(draft, thing, each) for each in (over, under)]
     draft.calculate(f"{refs[0]} / {refs[1]}")
-    return figure(scene, "per", question, draft, "It is {}.", 2)
+    return with_result(scene, "per", question, draft, "It is {}.", 2)
 
 
 def years_between(scene: Scene) -> Sample:
@@ -119,10 +140,10 @@ def years_between(scene: Scene) -> Sample:
     draft = Draft()
     refs = [look_up(draft, thing, attribute) for thing in things]
     draft.calculate(f"{refs[1]} - {refs[0]}")
-    return figure(scene, "years_between", question, draft, "{} years.", 2)
+    return with_result(scene, "years_between", question, draft, "{} years.", 2)
 
 
-def pairs(scene: Scene, shape: str, expression: str) -> Sample:
+def pairs(scene: Scene, shape: str, figure: Figure) -> Sample:
     """The greatest or the smallest of what pairs have between them; a thing may be in two pairs."""
     count = scene.rng.choice((3, 4, 4, 4, 5))
     things, attribute = scene.things(count, quantity)
@@ -133,9 +154,9 @@ def pairs(scene: Scene, shape: str, expression: str) -> Sample:
     question = scene.fill(shape, _pair_slots(scene, things, chosen, attribute, function))
     draft = Draft()
     refs = {thing.name: look_up(draft, thing, attribute) for thing in things}
-    values = [draft.calculate(expression.format(refs[a.name], refs[b.name])) for a, b in chosen]
+    values = [draft.calculate(figure.of([refs[a.name], refs[b.name]])) for a, b in chosen]
     draft.calculate(f"{function}({', '.join(values)})")
-    return figure(scene, shape, question, draft, "It is {}.", count)
+    return with_result(scene, shape, question, draft, "It is {}.", count)
 
 
 def _pair_slots(
@@ -170,32 +191,24 @@ def four(scene: Scene, shape: str, operator: str, ending: str) -> Sample:
     result = draft.calculate(f"{made[first, second]} {operator} {made[third, fourth]}")
     if draft.value(result).startswith("-"):
         raise NoFit  # nobody asks by how much the smaller one is greater
-    return figure(scene, shape, question, draft, ending, 4)
-
-
-def _expression(shape: str, expression: str, ending: str, count: int = 0) -> Shape:
-    return partial(combined, shape=shape, expression=expression, ending=ending, count=count)
+    return with_result(scene, shape, question, draft, ending, 4)
 
 
 COMBINED: dict[str, Shape] = {
-    "difference": _expression("difference", "abs({0} - {1})", "The difference is {}.", 2),
-    "ratio": partial(quotient, shape="ratio", expression="{} / {}", ending="The ratio is {}."),
-    "sum": _expression("sum", "{plus}", "The total is {}."),
-    "average": _expression("average", "mean({all})", "The average is {}."),
-    "extremes_ratio": _expression("extremes_ratio", "max({all}) / min({all})", "The ratio is {}."),
-    "extremes_average": _expression(
-        "extremes_average", "mean(max({all}), min({all}))", "The average is {}."
-    ),
-    "extremes_difference": _expression(
-        "extremes_difference", "max({all}) - min({all})", "The difference is {}."
-    ),
-    "share": partial(quotient, shape="share", expression="{} / {} * 100", ending="It is {}%."),
+    "difference": partial(combined, shape="difference", count=2),
+    "ratio": partial(quotient, shape="ratio"),
+    "sum": partial(combined, shape="sum"),
+    "average": partial(combined, shape="average"),
+    "extremes_ratio": partial(combined, shape="extremes_ratio"),
+    "extremes_average": partial(combined, shape="extremes_average"),
+    "extremes_difference": partial(combined, shape="extremes_difference"),
+    "share": partial(quotient, shape="share"),
     "convert": convert,
     "combined_convert": combined_convert,
     "per": per,
     "years_between": years_between,
-    "pair_difference": partial(pairs, shape="pair_difference", expression="abs({} - {})"),
-    "pair_ratio": partial(pairs, shape="pair_ratio", expression="{} / {}"),
+    "pair_difference": partial(pairs, shape="pair_difference", figure=FIGURES["difference"]),
+    "pair_ratio": partial(pairs, shape="pair_ratio", figure=FIGURES["ratio"]),
     "combined_by": partial(four, shape="combined_by", operator="-", ending="By {}."),
     "combined_ratio": partial(
         four, shape="combined_ratio", operator="/", ending="The ratio is {}."
