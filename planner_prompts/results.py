@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from executor.plan import Task, render
 from executor.tools import ToolBox
 
+_LOST = ("failed: ", "skipped: ")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?(?=\s|$)")
 
 
@@ -38,7 +39,7 @@ def result_line(task_id: int, result: str) -> str:
 
 def _chosen(task: Task, results: Mapping[int, str]) -> int | None:
     """Of several results that the task was made from, the one that is its own result too."""
-    if len(task.needs) < 2:
+    if len(task.needs) < 2 or results[task.id].startswith(_LOST):
         return None
     own = _value(results[task.id])
     same = [need for need in task.needs if _value(results[need]) == own]

@@ -83,6 +83,7 @@ DATES: list[tuple[str, str | float]] = [
     ("max(1889-03-31)", "1889-03-31"),
     ("1969-07-20 - 1961-04-12", "3021 day"),
     ("1961-04-12 − 1969-07-20", "-3021 day"),
+    ("abs(1961-04-12 - 1969-07-20)", "3021 day"),
 ]
 
 # max(8849 m, 8611 m) and the others; min( is the function, and min alone the minute.
@@ -177,6 +178,7 @@ BAD = [
     ("1e400", "larger than 1e+100"),
     ("1889-03-31", "the date 1889-03-31"),
     ("max(1889-03-31, 5)", "the date 1889-03-31"),
+    ("abs(1961-04-12 - 1969-07-20", "the date 1961-04-12"),
     ("min(2023-02-30, 2023-01-01)", "2023-02-30 is no date"),
     ("8849 m - 3 kg", "can't subtract kg from m"),
     ("3 + 5 m", "can't add m to a plain number"),

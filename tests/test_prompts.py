@@ -117,6 +117,11 @@ CHOSEN = [
         ('calculate("($1 + $2) * $1 / 8 m")', "5 km"),
     ),
     (('search("A")', "5 m"), ('calculate("abs($1)")', "5 m")),
+    (
+        ('search("A")', "failed: nothing found"),
+        ('calculate("2 * $1")', "skipped: it needs $1, which gave no result"),
+        ('calculate("$2 - $1")', "skipped: it needs $1, which gave no result"),
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from executor.errors import ToolError
 
 _DATE = r"\d{4}-\d\d-\d\d"
 _CALL = re.compile(rf"\s*(min|max)\s*\((\s*{_DATE}\s*(?:,\s*{_DATE}\s*)*)\)\s*")
-_DIFFERENCE = re.compile(rf"\s*({_DATE})\s*[-−]\s*({_DATE})\s*")
+_DIFFERENCE = re.compile(rf"\s*(abs\s*\()?\s*({_DATE})\s*[-−]\s*({_DATE})\s*(?(1)\)\s*)")
 
 
 def with_dates(expression: str) -> str | None:
@@ -19,8 +19,8 @@ def with_dates(expression: str) -> str | None:
         days = [_day(text.strip()) for text in call[2].split(",")]
         return (min(days) if call[1] == "min" else max(days)).isoformat()
     if difference := _DIFFERENCE.fullmatch(expression):
-        later, earlier = map(_day, difference.groups())
-        return f"{(later - earlier).days} day"
+        days = (_day(difference[2]) - _day(difference[3])).days
+        return f"{abs(days) if difference[1] else days} day"
     return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from train.bundled.draft import Draft
 from train.bundled.questions import and_list, names_by_letter
-from train.bundled.scene import NoFit, Scene, at
+from train.bundled.scene import NoFit, Scene, at, number
 from train.bundled.shapes import Shape, fact, in_order_of_mention, said, stated
 from train.bundled.things import Thing, content, known
 from train.samples import Right, Sample
@@ -113,10 +113,9 @@ def step_compare(scene: Scene) -> Sample:
         for ref, each in zip(found, (first, second), strict=True)
     ]
     best = draft.value(draft.calculate(f"max({', '.join(refs)})"))
-    values = [draft.value(ref) for ref in refs]
-    if values[0] == values[1]:
+    lost, won = sorted((first, second), key=lambda each: number(each[2].values[attribute]))
+    if lost[2].values[attribute] == won[2].values[attribute]:
         raise NoFit
-    won, lost = (first, second) if values[0] == best else (second, first)
     predicate = said(question, words, "more", attribute)
     ending = f"Answer: {at(attribute, best)}, {won[2].name} {predicate}."
     right = Right(names=(won[2].name,), rivals=(lost[2].name,))

@@ -61,7 +61,7 @@ def epoch(samples: Iterable[Encoded], size: int, random: Random) -> list[Step]:
     A step has parts, each of samples that are alike in tools and length, which costs least. A step
     of one part would lean to one kind of question.
     """
-    alike = math.ceil(size / PARTS)
+    alike = max(1, size // PARTS)
     parts: list[list[Encoded]] = []
     rests: list[list[Encoded]] = []
     for group in _by_system(samples):

@@ -31,8 +31,8 @@ class Progress:
 
     @property
     def validates(self) -> bool:
-        quarter, before = (step * VALIDATIONS // self.total for step in (self.step, self.step - 1))
-        return quarter > before
+        done = len(self.validations) - 1  # without the one before the training
+        return self.step * VALIDATIONS // self.total > done
 
     @property
     def line(self) -> str:

@@ -114,7 +114,7 @@ class Training:
         Judged again behind each step, since a machine has slow minutes, and others.
         """
         room = (seconds - FINISHING) * progress.tokens / progress.seconds
-        validations = VALIDATIONS * (1 - progress.step / progress.total)
+        validations = VALIDATIONS - len(progress.validations) + 1
         room -= validations * FORWARD * _tokens(self.material.held_back)
         progress.total = progress.step
         for step in self.material.steps[progress.step :]:
