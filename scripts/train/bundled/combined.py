@@ -12,6 +12,7 @@ from train.bundled.questions import (
     is_year,
     names_by_letter,
     own_questions,
+    reads_otherwise,
 )
 from train.bundled.scene import NoFit, Scene, look_up, number, shown
 from train.bundled.shapes import EXTREMES, Shape, fact, in_order_of_mention, lists, quantity
@@ -63,6 +64,8 @@ def combined(scene: Scene, shape: str, count: int = 0) -> Sample:
     slots = {**scene.words(attribute), **names_by_letter(things), **lists(scene, things)}
     own = own_questions(attribute, "sum") if shape == "sum" else ()
     question = scene.fill(shape, slots, own)
+    if reads_otherwise(question, attribute, slots["noun"]):
+        raise NoFit
     draft = Draft()
     refs = [look_up(draft, thing, attribute) for thing in things]
     draft.calculate(FIGURES[shape].of(refs))

@@ -52,3 +52,13 @@ def is_year(attribute: str) -> bool:
 
 def names_by_letter(things: Sequence[Thing]) -> dict[str, str]:
     return dict(zip("abcdef", (thing.written for thing in things), strict=False))
+
+
+def reads_otherwise(question: str, attribute: str, noun: str) -> bool:
+    """Whether the noun and the words before it are another noun of the attribute.
+
+    The mean of the temperatures of several is no list of their mean temperatures.
+    """
+    nouns = content("lexicon")["attributes"][attribute]["nouns"]
+    longer = [each for each in nouns if each.endswith(f" {noun}")]
+    return any(each in question.casefold() for each in longer)

@@ -13,6 +13,7 @@ from train.bundled.questions import (
     names_by_letter,
     or_list,
     own_questions,
+    reads_otherwise,
 )
 from train.bundled.scene import NoFit, Scene, at, look_up, number, shown
 from train.bundled.things import Thing, content, unit_of
@@ -171,6 +172,8 @@ def extreme_value(scene: Scene) -> Sample:
         "and_list": lists(scene, things)["and_list"],
     }
     question = scene.fill("extreme_value", slots)
+    if reads_otherwise(question, attribute, slots["noun"]):
+        raise NoFit
     draft = Draft()
     refs = [look_up(draft, thing, attribute) for thing in things]
     ref = draft.calculate(f"{function}({', '.join(refs)})")
