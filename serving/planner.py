@@ -32,7 +32,7 @@ class Planner:
     @property
     def text(self) -> str:
         """The plan as far as it is sealed, closed with a join."""
-        items = [*self.sealed, Join(self.next_id)]
+        items: list[Task | Join] = [*self.sealed, Join(self.next_id)]
         return "\n".join(render(item, self._toolbox) for item in items)
 
     async def tasks(

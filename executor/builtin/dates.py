@@ -19,8 +19,8 @@ def with_dates(expression: str) -> str | None:
         days = [_day(text.strip()) for text in call[2].split(",")]
         return (min(days) if call[1] == "min" else max(days)).isoformat()
     if difference := _DIFFERENCE.fullmatch(expression):
-        days = (_day(difference[2]) - _day(difference[3])).days
-        return f"{abs(days) if difference[1] else days} day"
+        apart = (_day(difference[2]) - _day(difference[3])).days
+        return f"{abs(apart) if difference[1] else apart} day"
     return None
 
 

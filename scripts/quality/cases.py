@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,12 +73,13 @@ def _bundled(spec: ToolSpec) -> bool:
 def _replaying(sample: Sample) -> ToolBox:
     """Tools that answer the sample's own calls with the sample's results, and no others.
 
-    Results are text here, so that a number which is passed on would break the next tool's schema.
+    Plain results are text here, so that a number which is passed on would break the next tool's
+    schema; of an object or a list a part can be passed on.
     """
     known = _known_calls(sample)
 
     def call_of(tool: Tool) -> Callable[..., Any]:
-        def call(**args: Any) -> str:
+        def call(**args: Any) -> Any:
             try:
                 return known[_key(tool.name, args)]
             except KeyError:
@@ -93,15 +95,24 @@ def _replaying(sample: Sample) -> ToolBox:
     )
 
 
-def _known_calls(sample: Sample) -> dict[str, str]:
-    known: dict[str, str] = {}
-    results: dict[int, str] = {}
+def _known_calls(sample: Sample) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    results: dict[int, Any] = {}
     for round_ in sample.rounds:
         tasks = tasks_of(round_.plan, sample.toolbox, first_id=len(results) + 1)
-        results |= round_.results
+        results |= {id: _value(text) for id, text in round_.results.items()}
         for task in tasks:
             known[_key(task.tool_name, resolve(task.args, results))] = results[task.id]
     return known
+
+
+def _value(result: str) -> Any:
+    if not result.startswith(("{", "[")):
+        return result
+    try:
+        return json.loads(result)
+    except ValueError:
+        return result
 
 
 def _key(tool_name: str, args: Mapping[str, Any]) -> str:

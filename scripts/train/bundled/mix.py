@@ -37,9 +37,9 @@ _WEIGHTS = {
     "pair_ratio": 3,
     "unanswerable": 3,
     "nothing_found": 3,
+    "gap": 3,
     "text": 3,
     "step": 3,
-    "nothing_found_of_two": 1,
     "per": 1,
 }
 SHARE_LOWER = 0.08
