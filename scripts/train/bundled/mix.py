@@ -25,6 +25,7 @@ NEW_SHAPES = ("extremes_difference", "combined_ratio", "step_compare")
 # How often a shape comes, against 2; those with many forms come more often.
 _WEIGHTS = {
     "lookup": 3,
+    "two_questions": 3,
     "list": 3,
     "superlative": 3,
     "compare": 3,
@@ -33,6 +34,7 @@ _WEIGHTS = {
     "change": 3,
     "adjusted_max": 5,
     "adjusted_min": 4,
+    "combined_convert": 3,
     "pair_difference": 3,
     "pair_ratio": 3,
     "unanswerable": 3,
