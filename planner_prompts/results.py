@@ -2,7 +2,8 @@
 
 A small model can't tell which of two numbers is the greater one, nor, reliably, whose number it
 was. So where a call's result is that of one of the calls that it was made from, as that of
-`max($1, $2)` is, its line names that call.
+`max($1, $2)` is, its line names that call. No tool says that it chose: numbers that are equal by
+chance, as 2 - 1 and 1 are, name one too.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ def result_lines(
             source = _source(before[chosen], task.tool_name, before)
             _, _, call = render(source, toolbox).partition(" ")
             line += f", from {call}"
-        yield result_line(task.id, line)
+        yield _line(task.id, line)
         before[task.id] = task
 
 
-def result_line(task_id: int, result: str) -> str:
+def _line(task_id: int, result: str) -> str:
     """A result as the joiner reads it: a tool's text can't pass for another result or turn."""
     return f"${task_id} = {result}".replace("\n", "\n  ").replace("<|", "< |")
 

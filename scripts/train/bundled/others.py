@@ -84,17 +84,12 @@ def unanswerable(scene: Scene) -> Sample:
 
 def nothing_found(scene: Scene) -> Sample:
     """A look-up that finds nothing: another try by the bare name, then a plain admission."""
-    (known_thing,), attribute = scene.things(1, quantity)
-    thing = _unknown(scene, known_thing.kind)
+    _, attribute = scene.things(1, quantity)
+    thing = scene.spelled(invented(scene.rng))
     slots = {**scene.words(attribute), "a": thing.written}
     question = scene.fill("lookup", slots, own_questions(attribute, "ask"))
     rounds = _two_tries(Draft(), thing, attribute)
     return scene.sample("nothing_found", question, rounds, 1, Right(admits=True))
-
-
-def _unknown(scene: Scene, kind: str) -> Thing:
-    other = scene.spelled(invented(scene.rng))
-    return Thing(kind, other.name, other.article, {}, {})
 
 
 def _two_tries(draft: Draft, thing: Thing, attribute: str) -> list[Round]:
@@ -160,7 +155,7 @@ def nothing_found_of_two(scene: Scene) -> Sample:
     at = scene.rng.choice((0, 1))
     lacking = _lacking(scene, things[at].kind, attribute)
     is_gap = bool(lacking) and scene.rng.random() < 0.7
-    lost = scene.spelled(scene.rng.choice(lacking)) if is_gap else _unknown(scene, things[at].kind)
+    lost = scene.spelled(scene.rng.choice(lacking) if is_gap else invented(scene.rng))
     things[at] = lost
     question = scene.fill("compare", {**words, **names_by_letter(things)})
     draft = Draft()
