@@ -142,7 +142,7 @@ def years_between(scene: Scene) -> Sample:
         question = f"{question[:-1]} {verb}?"
     draft = Draft()
     refs = [look_up(draft, thing, attribute) for thing in things]
-    draft.calculate(f"{refs[1]} - {refs[0]}")
+    draft.calculate(f"abs({refs[0]} - {refs[1]})")
     return with_result(scene, "years_between", question, draft, "{} years.", 2)
 
 

@@ -42,7 +42,6 @@ _WEIGHTS = {
     "gap": 3,
     "text": 3,
     "step": 3,
-    "per": 1,
 }
 SHARE_LOWER = 0.08
 SHARE_LED = 0.3  # with a greeting or the like before the question

@@ -18,6 +18,21 @@ from train.bundled.split import is_held_out_entity
 _STARTS = "b br c ch d dr f g gr h j k l m n p r s sh st t tr v w"
 _VOWELS = "a e i o u a e o ai ou ei"
 _ENDS = ("", "", "n", "r", "l", "s", "m", "nd", "rk", "th", "lt")
+_ACCENTED = {
+    "a": "áàâäãåāą",
+    "c": "çčć",
+    "e": "éèêëěę",
+    "g": "ğ",
+    "i": "íîïī",
+    "l": "ł",
+    "n": "ñńň",
+    "o": "óôöõøō",
+    "r": "ř",
+    "s": "šśş",
+    "t": "ț",
+    "u": "úûüūů",
+}
+_SHARE_ACCENTED = 0.15
 
 
 @cache
@@ -102,7 +117,19 @@ def _word(rng: random.Random) -> str:
         rng.choice(_STARTS.split()) + rng.choice(_VOWELS.split()) + rng.choice(_ENDS)
         for _ in range(rng.choice((1, 2, 2, 2)))
     ]
-    return "".join(syllables).capitalize()
+    word = "".join(syllables)
+    if rng.random() < _SHARE_ACCENTED:
+        word = _accented(word, rng)
+    return word.capitalize()
+
+
+def _accented(word: str, rng: random.Random) -> str:
+    """One of the letters, often the first one, with an accent."""
+    able = [at for at, letter in enumerate(word) if letter in _ACCENTED]
+    if not able:
+        return word
+    at = able[0] if rng.random() < 0.5 else rng.choice(able)
+    return word[:at] + rng.choice(_ACCENTED[word[at]]) + word[at + 1 :]
 
 
 def _value(rng: random.Random, low: float | str, high: float | str, unit: str) -> str:

@@ -31,9 +31,7 @@ class Learner:
         self.dtype = torch.bfloat16 if self.device == "cuda" or _cpu_is_fast() else torch.float32
         torch.manual_seed(recipe.seed)
         model = AutoModelForCausalLM.from_pretrained(
-            weights,
-            dtype=self.dtype,
-            attn_implementation="eager" if self.device == "cpu" else "sdpa",
+            weights, dtype=self.dtype, attn_implementation="sdpa"
         )
         self.model = get_peft_model(model.to(self.device), _lora(recipe))
         self.model.train()
