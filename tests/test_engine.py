@@ -26,6 +26,7 @@ from executor.events import (
     TaskStarted,
 )
 from executor.tools import Tool, ToolBox, tool
+from planner_prompts.messages import Message
 from planner_prompts.profile import FEW_SHOT, TUNED, Profile
 from planner_prompts.render import opening
 from serving.compiler import answer
@@ -124,6 +125,14 @@ async def test_hot_sampling_writes_only_plans_that_parse(model: VllmModel) -> No
     assert len(endings) == 20
     assert set(endings) <= {"join", "length"}  # never "error", which is a text that is no plan
     assert "join" in endings
+
+
+@pytest.mark.parametrize(
+    "text", ["Ç", "the 1915 Çanakkale Bridge", "Übersee, Śląsk, Ålesund, Žatec", "a 日本 😀 ŋ ก"]
+)
+async def test_any_letter_can_be_written_under_a_grammar(model: VllmModel, text: str) -> None:
+    messages = [Message(role="user", content="Say hello.")]
+    assert await reply(model, messages, Sampling(max_tokens=64, regex=f"= {text}")) == f"= {text}"
 
 
 async def test_closing_a_run_in_the_middle_leaves_nothing(engine: Engine, model: VllmModel) -> None:

@@ -1,0 +1,44 @@
+"""What vLLM loads from us into each of its processes, by the entry point in pyproject.toml.
+
+vLLM tells Outlines the bytes of each token, so that a grammar can say which may come next. For a
+token that ends inside a character, as one for a blank and half of a "Ç" does, it tells those of the
+replacement character (`_reduced_vocabulary` in vllm/v1/structured_output/utils.py, 0.32): a grammar
+then takes the character for complete and forbids its other half, and names come out broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Vocabulary = dict[bytes, list[int]]
+REPLACEMENT = "\ufffd"
+
+
+def register() -> None:
+    """Has vLLM tell each token's own bytes. A second call in a process changes nothing more."""
+    from vllm.v1.structured_output import utils
+
+    utils._reduced_vocabulary = repairing(utils._reduced_vocabulary)
+
+
+def repairing(reduced: Callable[[Any], Vocabulary]) -> Callable[[Any], Vocabulary]:
+    """The function, which maps a tokenizer to the ids of its tokens by their bytes, put right."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+    def repaired(tokenizer: Any) -> Vocabulary:
+        vocabulary = reduced(tokenizer)
+        for token, id in tokenizer.get_vocab().items():
+            text = tokenizer.convert_tokens_to_string([token])
+            # A tokenizer that doesn't spell tokens in bytes has others, which stay as they are.
+            if REPLACEMENT not in text or not byte_of.keys() >= set(token):
+                continue
+            told, own = text.encode(), bytes(byte_of[letter] for letter in token)
+            if own != told and id in vocabulary.get(told, ()):
+                vocabulary[told].remove(id)
+                vocabulary.setdefault(own, []).append(id)
+        return {told: ids for told, ids in vocabulary.items() if ids}
+
+    return repaired
