@@ -14,7 +14,7 @@ from executor.errors import ToolError
 from executor.parser import tasks_of
 from executor.values import resolve, text_of
 from planner_prompts.grammar import plan_regex
-from train.bundled import NEW_SHAPES, SHAPES, held_out, new_shapes, samples
+from train.bundled import NEW_SHAPES, SHAPES, held_out, mix, new_shapes, samples, scene
 from train.bundled.questions import fields
 from train.bundled.split import is_held_out_entity, part_of
 from train.bundled.things import content, known
@@ -121,11 +121,14 @@ def as_pattern(template: str) -> re.Pattern[str]:
     return re.compile(".+".join(map(re.escape, parts)) + r"[?.]?")
 
 
-def test_a_training_question_has_a_phrasing_that_is_not_held_out() -> None:
+def test_a_training_question_has_a_phrasing_that_is_not_held_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of the shapes whose questions have no other words than those of one phrasing."""
+    monkeypatch.setattr(mix, "SHARE_TYPED_WRONG", 0)
     shapes = {"list", "compare_down", "superlative", "average", "convert", "extreme_value"}
     leads = sorted(content("phrasings")["lead"], key=len, reverse=True)
-    for sample in training():
+    for sample in samples(1, 600):
         if sample.shape in shapes:
             own = content("phrasings")[sample.shape]
             question = sample.question.casefold()
@@ -134,6 +137,18 @@ def test_a_training_question_has_a_phrasing_that_is_not_held_out() -> None:
                 as_pattern(phrasing).fullmatch(question.removeprefix(lead.casefold()))
                 for phrasing in part_of(own, held_out=False)
             ), question
+
+
+def test_a_misspelt_thing_is_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene, "SHARE_MISSPELT", 1)
+    monkeypatch.setattr(scene, "SHARE_INVENTED", 0)
+    names = {thing.name for thing in known(held_out=False)}
+    of_known = re.compile(r'search\("\w+ of (.*)"\)')
+    made = [sample for sample in samples(1, 60) if sample.shape in ("list", "average", "sum")]
+    looked_up = {name for sample in made for name in of_known.findall(sample.plan)}
+    assert len(looked_up - names) > len(looked_up) / 2
+    for sample in made:
+        assert run(sample) == [dict(round_.results) for round_ in sample.rounds], sample.question
 
 
 def test_no_held_out_shape_is_trained() -> None:

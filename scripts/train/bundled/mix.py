@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from train.bundled.shapes import FACTS, Shape
 from train.bundled.texts import TEXTS
 from train.bundled.things import content
 from train.samples import Sample
-from train.wording import capitalized
+from train.wording import capitalized, with_typo
 
 SHAPES: dict[str, Shape] = {**FACTS, **COMBINED, **ADJUSTED, **TEXTS, **OTHERS}
 
@@ -45,6 +46,8 @@ _WEIGHTS = {
 }
 SHARE_LOWER = 0.08
 SHARE_LED = 0.3  # with a greeting or the like before the question
+SHARE_TYPED_WRONG = 0.06
+_SEARCHED = re.compile(r'search\("(.*)"\)')
 TRIES = 2000
 
 
@@ -93,17 +96,27 @@ def _one(shape: str, scene: Scene, seen: set[str]) -> Sample:
             sample = SHAPES[shape](replace(scene, lower=lower))
         except (NoFit, ToolError):
             continue
-        sample = sample.model_copy(update={"question": _put(sample.question, scene, lower)})
+        question = _put(sample.question, _names(sample), scene, lower)
+        sample = sample.model_copy(update={"question": question})
         if sample.question not in seen or shape == "unanswerable":
             return sample
     raise AssertionError(f"nothing can be made of the shape {shape}")
 
 
-def _put(question: str, scene: Scene, lower: bool) -> str:
+def _names(sample: Sample) -> list[str]:
+    """What a look-up is of, and more: `length of Gulf of X` may be of `Gulf of X` or of `X`."""
+    queries = _SEARCHED.findall("\n".join(each.plan for each in sample.rounds))
+    parts = [query.split(" of ") for query in queries]
+    return [" of ".join(each[at:]) for each in parts for at in range(1, len(each))]
+
+
+def _put(question: str, names: list[str], scene: Scene, lower: bool) -> str:
     """The question as somebody types it."""
     leads = scene.part_of(content("phrasings")["lead"])
     before = scene.rng.choice(leads) if scene.rng.random() < SHARE_LED else ""
     question = before + capitalized(question)
     if scene.rng.random() < 0.08:
         question = question.removesuffix("?").removesuffix(".")
+    if scene.rng.random() < SHARE_TYPED_WRONG:
+        question = with_typo(question, names, scene.rng)
     return question.lower() if lower else question

@@ -6,15 +6,18 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from executor.builtin import TOOLBOX
+from executor.builtin import TOOLBOX, search
+from executor.errors import ToolError
 from train.bundled.draft import Draft
 from train.bundled.questions import choose, is_year, words_of
 from train.bundled.split import part_of
 from train.bundled.things import Thing, content, invented_of, known, unit_of
 from train.samples import Right, Round, Sample, ToolSpec
+from train.wording import is_long, misspelt
 
 TOOLS = tuple(ToolSpec.of(tool) for tool in TOOLBOX)
 SHARE_INVENTED = 0.4
+SHARE_MISSPELT = 0.05
 
 
 class NoFit(Exception):  # noqa: N818  no error: another try is made
@@ -77,6 +80,8 @@ class Scene:
         """As somebody in a hurry writes it."""
         if not thing.article or self.rng.random() < 0.2:
             thing = replace(thing, article="")
+        if not self.held_out and self.rng.random() < SHARE_MISSPELT:
+            thing = replace(thing, name=_misspelt(thing, self.rng))
         return replace(thing, name=thing.name.lower()) if self.lower else thing
 
     def words(self, attribute: str) -> dict[str, str]:
@@ -98,6 +103,27 @@ class Scene:
             width=width,
             right=right,
         )
+
+
+def _misspelt(thing: Thing, rng: random.Random) -> str:
+    """A known thing's name with one word misspelt, so that it is still found; else its name."""
+    words = thing.name.split()
+    able = [at for at, word in enumerate(words) if word.isalpha() and is_long(word)]
+    if not able:
+        return thing.name
+    at = rng.choice(able)
+    words[at] = misspelt(words[at], rng)
+    name = " ".join(words)
+    told = {**thing.values, **thing.texts}
+    found = all(_finds(f"{attribute} of {name}", value) for attribute, value in told.items())
+    return name if found else thing.name
+
+
+def _finds(query: str, value: str) -> bool:
+    try:
+        return str(search(query)) == value
+    except ToolError:
+        return False
 
 
 def look_up(draft: Draft, thing: Thing, attribute: str) -> str:

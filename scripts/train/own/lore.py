@@ -11,8 +11,9 @@ from random import Random
 from executor.plan import Task, Value
 from executor.tools import Tool, ToolBox
 from train.own.results import is_code
-from train.own.slots import Case, Swap, as_words, contains, slots_of
+from train.own.slots import Case, Swap, contains, slots_of
 from train.own.values import NUMBER, choices_of
+from train.wording import as_words
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from random import Random
 
 from executor.tools import Tool
 from train.own import words
-from train.own.slots import Case, as_words
+from train.own.slots import Case
 from train.own.values import coined
+from train.wording import as_words, with_typo
 
 _WORD = re.compile(r"[^\W\d_]+")
 # A tool with such a parameter may know anything; only small talk is surely not for it.
@@ -26,7 +27,7 @@ def noisy(question: str, kept: Sequence[str], rng: Random) -> str:
     if rng.random() < 0.2:
         question = _lower(question, kept)
     if rng.random() < 0.12:
-        question = _with_typo(question, kept, rng)
+        question = with_typo(question, kept, rng)
     return question
 
 
@@ -45,24 +46,6 @@ def _polite(question: str, rng: Random) -> str:
 def _lower(question: str, kept: Sequence[str]) -> str:
     pieces = re.split(f"({as_words(*kept)})", question) if kept else [question]
     return "".join(piece if at % 2 else piece.lower() for at, piece in enumerate(pieces))
-
-
-def _with_typo(text: str, kept: Sequence[str], rng: Random) -> str:
-    """One longer word of the text misspelt, if there is one; names, codes and values stay."""
-    values = [found.span() for found in re.finditer(as_words(*kept), text)] if kept else []
-    found = [
-        word
-        for word in _WORD.finditer(text)
-        if len(word[0]) > 4
-        and word[0].islower()
-        and not any(start <= word.start() < end for start, end in values)
-    ]
-    if not found:
-        return text
-    word = rng.choice(found)
-    at = rng.randrange(word.start() + 1, word.end() - 2)
-    left, pair, right = text[:at], text[at : at + 2], text[at + 2 :]
-    return left + rng.choice((pair[::-1], pair[0], pair[0] + pair)) + right
 
 
 def unanswerable(

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from train.own.slots import as_words
-from train.wording import capitalized
+from train.wording import as_words, capitalized
 
 _WHAT = re.compile(r"What (?:is|are) (the .*)")
 _ASKING = r"(?:how|what|when|where|which|who)\b"

@@ -16,8 +16,9 @@ from executor.builtin import calculate
 from executor.errors import HeadstartError
 from executor.tools import ToolBox
 from executor.values import resolve, text_of
-from train.own.slots import Case, Swap, as_words, contains, numbers_in, value_of
+from train.own.slots import Case, Swap, contains, numbers_in, value_of
 from train.own.values import alike, number_like
+from train.wording import as_words
 
 _AMOUNT = re.compile(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?[%a-zA-Z°]*")
 

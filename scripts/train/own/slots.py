@@ -19,7 +19,7 @@ from executor.tools import ToolBox
 from planner_prompts.examples import Example
 from train.own.values import NUMBER, choices_of, said
 from train.own.words import EMPTY_WORDS
-from train.wording import capitalized
+from train.wording import as_words, capitalized
 
 _BETWEEN = re.compile(r"\s*\b(?:of|in|for|at|on|to|from|and|with|by|the)\b\s*|[^\w\s.'-]+")
 # What arithmetic in a string takes for itself, as in "$1 * (1 - 10/100)".
@@ -225,12 +225,6 @@ def stands_in(text: str, slot: Slot) -> bool:
 def contains(text: str, words: str) -> bool:
     """Whether the words stand in the text; words that say nothing never do."""
     return tells(words) and re.search(as_words(words), text) is not None
-
-
-def as_words(*alternatives: str) -> str:
-    """The regex of any of the texts as words of their own, longer ones first."""
-    either = "|".join(map(re.escape, sorted(alternatives, key=len, reverse=True)))
-    return rf"(?<![\w-])(?:{either})(?![\w-]|\.\d)"
 
 
 def tells(words: str) -> bool:

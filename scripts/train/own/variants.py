@@ -9,8 +9,9 @@ from random import Random
 
 from train.own.lore import Lore, says_yes_or_no
 from train.own.results import other_results
-from train.own.slots import Case, Slot, Swap, as_words, contains, slots_of, tells, value_of
+from train.own.slots import Case, Slot, Swap, contains, slots_of, tells, value_of
 from train.own.values import alike, choices_of, number_like
+from train.wording import as_words
 
 
 def variant(case: Case, lore: Lore, rng: Random) -> Case | None:

@@ -10,11 +10,11 @@ from random import Random
 from executor.plan import Ref, Task, Template, Value
 from train.own.lore import Lore, kind_of, says_yes_or_no
 from train.own.results import is_code
-from train.own.slots import Case, Swap, as_words, contains, slots_of
+from train.own.slots import Case, Swap, contains, slots_of
 from train.own.values import NUMBER, alike, number_like
 from train.own.variants import other_value, swap_of, text_values
 from train.own.words import EMPTY_WORDS, QUESTION_WORDS, VERBS
-from train.wording import capitalized, listed
+from train.wording import as_words, capitalized, listed
 
 WIDEST = 8  # tasks of a question that was made of two
 
