@@ -91,9 +91,12 @@ class VllmModel:
         """
         base = url.rstrip("/").removesuffix("/v1") + "/"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # A connection kept for the next request may be closed by the server just as that is sent.
+        connector = aiohttp.TCPConnector(force_close=True)
         try:
-            session = aiohttp.ClientSession(base, headers=headers)
+            session = aiohttp.ClientSession(base, headers=headers, connector=connector)
         except ValueError:
+            await connector.close()
             raise UsageError(f"{url!r} is no URL; it looks like http://host:port") from None
         async with session:
             server = _Server(session, base, post_mortem)

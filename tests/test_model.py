@@ -79,3 +79,27 @@ async def test_an_engine_that_never_answers_is_not_waited_for_for_ever(
     for writer in connections:
         writer.close()
     listener.close()
+
+
+async def test_no_request_goes_out_on_a_connection_that_the_server_may_be_closing() -> None:
+    body = b'{"data": [{"id": "m", "max_model_len": 9}], "count": 3}'
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+
+    answering = []
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head.encode() + body)
+        await writer.drain()
+        await reader.read()  # what is left of it, or another request
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer_once, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        async with VllmModel.connect(f"http://127.0.0.1:{port}") as model:
+            assert [await model.count_tokens([]) for _ in range(3)] == [3, 3, 3]
+        await asyncio.gather(*filter(None, answering))
