@@ -284,14 +284,14 @@ def test_the_loss_of_a_batch_is_that_of_its_samples(
     base: Path, encoded: list[Encoded], in_float32: None
 ) -> None:
     """As transformers computes it, one sample at a time: padding and batches change nothing."""
-    learner = Learner(base, Recipe())
+    model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="eager").float()
     alone = 0.0
     for one in encoded:
         labels = torch.full((1, len(one.ids)), IGNORED)
         for start, end in one.spans:
             labels[0, start:end] = torch.tensor(one.ids[start:end])
-        mean = learner.model(torch.tensor([one.ids]), labels=labels).loss
-        alone += mean.item() * one.learned
+        alone += model(torch.tensor([one.ids]), labels=labels).loss.item() * one.learned
+    learner = Learner(base, Recipe())  # whose adapter changes nothing yet
     together = sum(learner.loss(batch).item() for batch in micro_batches(encoded))
     assert together == pytest.approx(alone, rel=1e-4)
 
@@ -300,9 +300,9 @@ def test_the_loss_of_a_batch_is_that_of_its_samples(
 
 
 @pytest.mark.parametrize(
-    ("step", "rate"), [(0, 2e-3 / 3), (2, 2e-3), (3, 2e-3), (51, 1.116e-3), (100, 2e-4)]
+    ("step", "rate"), [(0, 2e-3 / 3), (2, 2e-3), (3, 2e-3), (51, 1.016e-3), (100, 0.0)]
 )
-def test_the_rate_warms_up_and_falls_to_a_tenth(step: int, rate: float) -> None:
+def test_the_rate_warms_up_and_falls_to_nothing(step: int, rate: float) -> None:
     assert Recipe().rate(step, 100) == pytest.approx(rate, rel=1e-2)
 
 
@@ -750,8 +750,8 @@ def test_made_data_are_kept(
     flags = ["--tools", str(tools_file)] if own else []
     assert command_line.main(["--out", str(out), "--count", "80", "--data-only", *flags]) == 0
     assert len((out / "data.jsonl").read_text().splitlines()) == 80
-    asked = [("own", 56), ("bundled", 19), ("varied", 5)]
-    assert makers == (asked if own else [("bundled", 64), ("varied", 16)])
+    asked = [("own", 56), ("bundled", 20), ("varied", 4)]
+    assert makers == (asked if own else [("bundled", 68), ("varied", 12)])
 
 
 def test_made_data_are_the_same_in_every_process(tmp_path: Path, tools_file: Path) -> None:

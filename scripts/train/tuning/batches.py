@@ -10,7 +10,7 @@ from random import Random
 from train.tuning.tokens import Encoded
 
 IGNORED = -100  # a target that counts for nothing, in torch's terms
-PARTS = 2  # of a step
+PARTS = 4  # of a step
 WINDOW = 8  # steps among which samples are sorted by length, so that a batch has little padding
 MICRO_TOKENS = 2048  # of a micro-batch, with padding; the embedded model takes 2 MB for each
 
@@ -75,10 +75,13 @@ def epoch(samples: Iterable[Encoded], size: int, random: Random) -> list[Step]:
     parts += _chunks([sample for rest in rests for sample in rest], alike)
     random.shuffle(parts)
     in_step = size // alike
-    return [
-        [batch for part in parts[at : at + in_step] for batch in micro_batches(part)]
-        for at in range(0, len(parts), in_step)
-    ]
+    return [_step(parts[at : at + in_step]) for at in range(0, len(parts), in_step)]
+
+
+def _step(parts: Sequence[list[Encoded]]) -> Step:
+    """What takes longest comes first, so that those who share the work end at about one time."""
+    batches = [batch for part in parts for batch in micro_batches(part)]
+    return sorted(batches, key=lambda batch: batch.tokens, reverse=True)
 
 
 def micro_batches(samples: Iterable[Encoded]) -> Step:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -13,34 +16,45 @@ from peft.helpers import disable_input_dtype_casting
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-from train.tuning.batches import IGNORED, MicroBatch, Step
+from train.tuning import attention
+from train.tuning.batches import IGNORED, PARTS, MicroBatch, Step
 from train.tuning.recipe import Recipe
 
+T = TypeVar("T")
 _CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as /proc/cpuinfo names it
 
 
 class Learner:
     """The base weights stay as they are; the adapter's are float32.
 
-    A CPU computes the tokens that a micro-batch shares once. A GPU has no need of that, and
-    saves memory instead, by computing activations again where the gradient needs them.
+    A CPU computes the tokens that a micro-batch shares once, and several micro-batches at a time:
+    a small model's operations are too short to be divided among its cores. A GPU has no need of
+    that, and saves memory instead, by computing activations again where the gradient needs them.
     """
 
     def __init__(self, weights: Path, recipe: Recipe) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dtype = torch.bfloat16 if self.device == "cuda" or _cpu_is_fast() else torch.float32
+        self.shares = self.device == "cpu"
         torch.manual_seed(recipe.seed)
         model = AutoModelForCausalLM.from_pretrained(
-            weights, dtype=self.dtype, attn_implementation="sdpa"
+            weights,
+            dtype=self.dtype,
+            attn_implementation=attention.NAME if self.shares else "sdpa",
         )
         self.model = get_peft_model(model.to(self.device), _lora(recipe))
         self.model.train()
-        self.shares = self.device == "cpu"
         if not self.shares:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(self.parameters, weight_decay=0.0)
         self._clip = recipe.clip
+        self._logits = _LogitsAt(model.get_output_embeddings())
+        cores = len(os.sched_getaffinity(0))
+        workers = min(cores, PARTS) if self.shares else 1
+        self._workers = ThreadPoolExecutor(
+            workers, "learner", torch.set_num_threads, (cores // workers,)
+        )
 
     @property
     def arithmetic(self) -> str:
@@ -50,42 +64,60 @@ class Learner:
     def loss(self, batch: MicroBatch) -> Any:
         """Sum of the cross entropies of the tokens to be learned, float32."""
         model = self.model.get_base_model()
-        head = model.get_output_embeddings()
         shared = batch.shared if self.shares else 0
         past = None
         if shared:
             prefix = torch.tensor([batch.samples[0].ids[:shared]], device=self.device)
-            with _only_at(head, torch.zeros_like(prefix, dtype=torch.bool)):
+            with self._logits.only(torch.zeros_like(prefix, dtype=torch.bool)):
                 past = model(prefix, use_cache=True).past_key_values
             past.batch_repeat_interleave(len(batch.samples))
         inputs, targets = (torch.tensor(x, device=self.device) for x in batch.rows(shared))
         learned = targets != IGNORED
-        with _only_at(head, learned):
+        with self._logits.only(learned):
             logits = model(inputs, past_key_values=past, use_cache=bool(shared)).logits
         return cross_entropy(logits.float(), targets[learned], reduction="sum")
 
     def step(self, step: Step, rate: float) -> float:
         """One step of the optimizer. Returns the mean loss of a token before it."""
         learned = sum(batch.learned for batch in step)
-        total = 0.0
-        for batch in step:
-            with self._precision():
-                loss = self.loss(batch) / learned
-            loss.backward()
-            total += loss.item()
+
+        def part(batch: MicroBatch) -> tuple[float, tuple[Any, ...]]:
+            loss = self.loss(batch) / learned
+            # Not `backward`: threads that add to the same gradients would lose some.
+            grads = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+            return loss.item(), grads
+
+        losses, grads = zip(*self._each(part, step), strict=True)
+        for parameter, parts in zip(self.parameters, zip(*grads, strict=True), strict=True):
+            parameter.grad = sum(parts[1:], start=parts[0])
         torch.nn.utils.clip_grad_norm_(self.parameters, self._clip)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return total
+        return float(sum(losses))
 
     def mean_loss(self, steps: list[Step]) -> float:
         """Of a token to be learned, over all steps."""
         batches = [batch for step in steps for batch in step]
-        with torch.no_grad(), self._precision():
-            total = sum(self.loss(batch).item() for batch in batches)
-        return float(total / sum(batch.learned for batch in batches))
+
+        def total(batch: MicroBatch) -> float:
+            with torch.no_grad():
+                return float(self.loss(batch))
+
+        return sum(self._each(total, batches)) / sum(batch.learned for batch in batches)
+
+    def _each(self, compute: Callable[[MicroBatch], T], batches: list[MicroBatch]) -> list[T]:
+        """Of every batch, several at a time, in their order."""
+
+        def in_precision(batch: MicroBatch) -> T:
+            # Without the cache of weights, which threads would share.
+            with torch.autocast(self.device, torch.bfloat16, narrow, cache_enabled=False):
+                return compute(batch)
+
+        narrow = self.dtype == torch.bfloat16
+        with disable_input_dtype_casting(self.model, narrow):
+            return list(self._workers.map(in_precision, batches))
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, apart from its batch and rate."""
@@ -102,14 +134,6 @@ class Learner:
         self._optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
 
-    @contextmanager
-    def _precision(self) -> Iterator[None]:
-        with ExitStack() as entered:
-            if self.dtype == torch.bfloat16:
-                entered.enter_context(torch.autocast(self.device, torch.bfloat16))
-                entered.enter_context(disable_input_dtype_casting(self.model))
-            yield
-
 
 def _lora(recipe: Recipe) -> Any:
     return LoraConfig(
@@ -121,17 +145,19 @@ def _lora(recipe: Recipe) -> Any:
     )
 
 
-@contextmanager
-def _only_at(head: Any, positions: Any) -> Iterator[None]:
-    """Logits only where they are needed: the vocabulary is what costs most in a small model.
+class _LogitsAt:
+    """Logits only where they are needed: the vocabulary is what costs most in a small model."""
 
-    positions: bool (batch, length). The logits are then (count of True, vocabulary).
-    """
-    handle = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][positions],))
-    try:
+    def __init__(self, head: Any) -> None:
+        self._of_thread = threading.local()
+        head.register_forward_pre_hook(lambda _, hidden: (hidden[0][self._of_thread.positions],))
+
+    @contextmanager
+    def only(self, positions: Any) -> Iterator[None]:
+        """positions: bool (batch, length). The logits are then (count of True, vocabulary)."""
+        self._of_thread.positions = positions
         yield
-    finally:
-        handle.remove()
+        del self._of_thread.positions
 
 
 def _cpu_is_fast() -> bool:

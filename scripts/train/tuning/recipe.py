@@ -19,16 +19,14 @@ class Recipe:
     alpha: int = 24
     learning_rate: float = 2e-3
     warm_up: float = 0.03
-    floor: float = 0.1  # of the learning rate, where the cosine ends
     clip: float = 1.0  # norm of the gradient
     held_back: float = 0.02  # of the samples, at most `most_held_back`
     most_held_back: int = 100
 
     def rate(self, step: int, total: int) -> float:
-        """The learning rate of a step, counted from 0: a linear warm-up, then a cosine."""
+        """The learning rate of a step, counted from 0: a linear warm-up, then a cosine to 0."""
         warm = max(1, round(self.warm_up * total))
         if step < warm:
             return self.learning_rate * (step + 1) / warm
         progress = (step - warm) / max(1, total - warm)
-        cosine = (1 + math.cos(math.pi * progress)) / 2
-        return self.learning_rate * (self.floor + (1 - self.floor) * cosine)
+        return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
