@@ -41,8 +41,8 @@ from train import __main__ as command_line
 from train import data as data_half
 from train.own import History
 from train.samples import Round, Sample, ToolSpec, write
+from train.tuning import attention, place, result, training
 from train.tuning import learner as learners
-from train.tuning import place, result, training
 from train.tuning.batches import IGNORED, MicroBatch, epoch, micro_batches
 from train.tuning.card import licence
 from train.tuning.checkpoint import Checkpoint
@@ -256,6 +256,43 @@ def test_a_micro_batch_has_one_toolbox_or_samples_that_stand_alone(
         for batch in micro_batches([*encoded[:5], alone])
     ]
     assert sizes == [[3, 1, True], [2, 1, True], [1, 1, False]]
+
+
+# The attention
+
+
+@pytest.mark.parametrize(
+    ("batch", "heads", "groups", "new", "past"),
+    [(1, 1, 1, 1, 0), (2, 9, 3, 5, 0), (3, 4, 1, 4, 7), (2, 4, 4, 1, 3)],
+)
+def test_attention_is_that_of_torch(
+    batch: int, heads: int, groups: int, new: int, past: int
+) -> None:
+    def drawn(count: int, length: int) -> torch.Tensor:
+        return torch.randn(batch, count, length, 16, requires_grad=True)
+
+    torch.manual_seed(0)
+    inputs = [drawn(heads, new), drawn(groups, past + new), drawn(groups, past + new)]
+    seen = torch.ones(new, past + new, dtype=torch.bool).tril(past)
+    mask = torch.zeros(1, 1, new, past + new).masked_fill(~seen, torch.finfo().min)
+    ours, _ = attention._attend(None, *inputs, mask, 0.25)
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        *inputs, attn_mask=seen, scale=0.25, enable_gqa=True
+    ).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs)
+    wanted = torch.randn_like(ours)
+    for one, other in zip(
+        torch.autograd.grad(ours, inputs, wanted),
+        torch.autograd.grad(theirs, inputs, wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("feature", [{"softcap": 30.0}, {"dropout": 0.1}])
+def test_attention_that_we_lack_is_refused(feature: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=f"has {next(iter(feature))}, which we can't train"):
+        attention._attend(None, None, None, None, None, 1.0, **feature)
 
 
 # The loss
