@@ -787,8 +787,8 @@ def test_made_data_are_kept(
     flags = ["--tools", str(tools_file)] if own else []
     assert command_line.main(["--out", str(out), "--count", "80", "--data-only", *flags]) == 0
     assert len((out / "data.jsonl").read_text().splitlines()) == 80
-    asked = [("own", 56), ("bundled", 20), ("varied", 4)]
-    assert makers == (asked if own else [("bundled", 68), ("varied", 12)])
+    asked = [("own", 56), ("bundled", 19), ("varied", 5)]
+    assert makers == (asked if own else [("bundled", 64), ("varied", 16)])
 
 
 def test_made_data_are_the_same_in_every_process(tmp_path: Path, tools_file: Path) -> None:
