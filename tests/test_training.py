@@ -258,6 +258,12 @@ def test_a_micro_batch_has_one_toolbox_or_samples_that_stand_alone(
     assert sizes == [[3, 1, True], [2, 1, True], [1, 1, False]]
 
 
+def test_a_step_begins_with_what_takes_longest(encoded: list[Encoded]) -> None:
+    for step in epoch(encoded, 8, Random(0)):
+        tokens = [batch.tokens for batch in step]
+        assert tokens == sorted(tokens, reverse=True)
+
+
 # The attention
 
 

@@ -10,7 +10,7 @@ from random import Random
 from train.tuning.tokens import Encoded
 
 IGNORED = -100  # a target that counts for nothing, in torch's terms
-PARTS = 4  # of a step
+PARTS = 4  # of a step; a CPU computes as many at a time as it has cores for
 WINDOW = 8  # steps among which samples are sorted by length, so that a batch has little padding
 MICRO_TOKENS = 2048  # of a micro-batch, with padding; the embedded model takes 2 MB for each
 

@@ -156,8 +156,10 @@ class _LogitsAt:
     def only(self, positions: Any) -> Iterator[None]:
         """positions: bool (batch, length). The logits are then (count of True, vocabulary)."""
         self._of_thread.positions = positions
-        yield
-        del self._of_thread.positions
+        try:
+            yield
+        finally:
+            del self._of_thread.positions
 
 
 def _cpu_is_fast() -> bool:
