@@ -17,7 +17,7 @@ from train import samples as files
 from train.samples import Sample
 
 OWN = 0.7  # of made samples, where there are tools of the user's own
-BUNDLED = 0.8  # of the others; the rest has many toolboxes
+BUNDLED = 0.9  # of the others; the rest has many toolboxes
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,11 @@ _WEIGHTS = {
     "change": 3,
     "adjusted_max": 5,
     "adjusted_min": 4,
+    "adjusted_sum": 3,
+    "adjusted_average": 3,
+    "adjusted_difference": 3,
+    "adjusted_ratio": 3,
+    "changed_and_not": 3,
     "combined_convert": 3,
     "pair_difference": 3,
     "pair_ratio": 3,
@@ -42,10 +47,14 @@ _WEIGHTS = {
     "nothing_found": 3,
     "gap": 3,
     "text": 3,
+    "text_list": 3,
+    "sum": 3,
+    "extremes_average": 3,
     "step": 3,
 }
-SHARE_LOWER = 0.08
 SHARE_LED = 0.3  # with a greeting or the like before the question
+SHARE_BARE = 0.08  # without its last mark
+SHARE_LOWER = 0.08
 SHARE_TYPED_WRONG = 0.06
 _SEARCHED = re.compile(r'search\("(.*)"\)')
 TRIES = 2000
@@ -91,7 +100,7 @@ def _made(shapes: list[str], scene: Scene) -> Iterator[Sample]:
 def _one(shape: str, scene: Scene, seen: set[str]) -> Sample:
     """Tries until what was drawn fits the shape."""
     for _ in range(TRIES):
-        lower = scene.rng.random() < SHARE_LOWER
+        lower = scene.rng.random() < SHARE_LOWER * scene.slips
         try:
             sample = SHAPES[shape](replace(scene, lower=lower))
         except (NoFit, ToolError):
@@ -115,8 +124,8 @@ def _put(question: str, names: list[str], scene: Scene, lower: bool) -> str:
     leads = scene.part_of(content("phrasings")["lead"])
     before = scene.rng.choice(leads) if scene.rng.random() < SHARE_LED else ""
     question = before + capitalized(question)
-    if scene.rng.random() < 0.08:
+    if scene.rng.random() < SHARE_BARE:
         question = question.removesuffix("?").removesuffix(".")
-    if scene.rng.random() < SHARE_TYPED_WRONG:
+    if scene.rng.random() < SHARE_TYPED_WRONG * scene.slips:
         question = with_typo(question, names, scene.rng)
     return question.lower() if lower else question

@@ -32,6 +32,11 @@ class Scene:
     held_out: bool
     lower: bool = False
 
+    @property
+    def slips(self) -> int:
+        """How often a slip is made, against how often people make it: they are hard to learn."""
+        return 1 if self.held_out else 2
+
     def fill(self, shape: str, slots: dict[str, str], own: Sequence[str] = ()) -> str:
         """A question of the shape; `own` are more phrasings for it."""
         templates = [*self.part_of(content("phrasings")[shape]), *self.part_of(own)]

@@ -13,15 +13,18 @@ def is_held_out_entity(name: str) -> bool:
 
 
 def part_of(phrasings: Sequence[str], *, held_out: bool) -> tuple[str, ...]:
-    """One in five of a list is held out, drawn by lot; none of fewer than five."""
+    """Of each five of a list, in its order, one is held out by lot; none of fewer than five.
+
+    So a phrasing stays where it is when others are added at the end of its list.
+    """
     return _parts(tuple(phrasings))[held_out]
 
 
 @cache
 def _parts(phrasings: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    lot = sorted(phrasings, key=_digest)
-    count = len(lot) // HELD_OUT_OF
-    return tuple(lot[count:]), tuple(lot[:count])
+    fives = range(0, len(phrasings) - HELD_OUT_OF + 1, HELD_OUT_OF)
+    held = tuple(min(phrasings[at : at + HELD_OUT_OF], key=_digest) for at in fives)
+    return tuple(each for each in phrasings if each not in held), held
 
 
 def _digest(text: str) -> bytes:

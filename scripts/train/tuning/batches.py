@@ -6,13 +6,25 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from train.tuning.tokens import Encoded
 
 IGNORED = -100  # a target that counts for nothing, in torch's terms
-PARTS = 4  # of a step; a CPU computes as many at a time as it has cores for
-WINDOW = 8  # steps among which samples are sorted by length, so that a batch has little padding
-MICRO_TOKENS = 2048  # of a micro-batch, with padding; the embedded model takes 2 MB for each
+PARTS = 3  # of a step, each with samples of one toolbox
+MICRO_TOKENS = 1024  # of a micro-batch; the embedded model takes 2 MB for each
+
+
+class Row(NamedTuple):
+    """Token ids, their positions and the tokens that follow them, IGNORED where that isn't learned.
+
+    `ends` are where the common beginning ends, and each of the samples behind it.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    targets: list[int]
+    ends: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +47,30 @@ class MicroBatch:
         """How many are computed, without padding."""
         return self.shared + sum(len(sample.ids) - self.shared for sample in self.samples)
 
-    def rows(self, start: int) -> tuple[list[list[int]], list[list[int]]]:
-        """Inputs from `start` on and their targets, the tokens that follow; padded on the right.
+    def row(self) -> Row:
+        """All samples one behind the other, without what they share but for the first time."""
+        ids = list(self.samples[0].ids[: self.shared])
+        positions = list(range(self.shared))
+        targets = [IGNORED] * self.shared
+        ends = [self.shared]
+        for sample in self.samples:
+            ids += sample.ids[self.shared : -1]
+            positions += range(self.shared, len(sample.ids) - 1)
+            targets += _targets(sample)[self.shared :]
+            ends.append(len(ids))
+        return Row(ids, positions, targets, tuple(ends))
+
+    def rows(self) -> tuple[list[list[int]], list[list[int]]]:
+        """A row of inputs and one of targets for each sample, padded on the right.
 
         The padding needs no mask: attention is causal, and nothing behind it is learned.
         """
-        width = max(len(sample.ids) for sample in self.samples) - 1 - start
+        width = max(len(sample.ids) for sample in self.samples) - 1
         inputs, targets = [], []
         for sample in self.samples:
-            ids = list(sample.ids[start:-1])
-            target = [IGNORED] * width
-            for begin, end in sample.spans:
-                target[begin - 1 - start : end - 1 - start] = sample.ids[begin:end]
-            inputs.append(ids + [ids[-1]] * (width - len(ids)))
-            targets.append(target)
+            padding = width + 1 - len(sample.ids)
+            inputs.append([*sample.ids[:-1], *sample.ids[-1:] * padding])
+            targets.append(_targets(sample) + [IGNORED] * padding)
         return inputs, targets
 
 
@@ -58,45 +80,52 @@ Step = list[MicroBatch]
 def epoch(samples: Iterable[Encoded], size: int, random: Random) -> list[Step]:
     """Every sample once, in steps of about `size` samples.
 
-    A step has parts, each of samples that are alike in tools and length, which costs least. A step
-    of one part would lean to one kind of question.
+    A step has parts, each of samples with the same tools, which costs least. A step of one part
+    would lean to one kind of question.
     """
     alike = max(1, size // PARTS)
     parts: list[list[Encoded]] = []
     rests: list[list[Encoded]] = []
     for group in _by_system(samples):
         random.shuffle(group)
-        for window in _chunks(group, size * WINDOW):
-            window.sort(key=lambda sample: len(sample.ids))
-            rest = len(window) % alike
-            rests.append(window[:rest])
-            parts += _chunks(window[rest:], alike)
+        rest = len(group) % alike
+        rests.append(group[:rest])
+        parts += _chunks(group[rest:], alike)
     random.shuffle(rests)
     parts += _chunks([sample for rest in rests for sample in rest], alike)
     random.shuffle(parts)
     in_step = size // alike
-    return [_step(parts[at : at + in_step]) for at in range(0, len(parts), in_step)]
-
-
-def _step(parts: Sequence[list[Encoded]]) -> Step:
-    """What takes longest comes first, so that those who share the work end at about one time."""
-    batches = [batch for part in parts for batch in micro_batches(part)]
-    return sorted(batches, key=lambda batch: batch.tokens, reverse=True)
+    steps = [parts[at : at + in_step] for at in range(0, len(parts), in_step)]
+    return [micro_batches(sample for part in step for sample in part) for step in steps]
 
 
 def micro_batches(samples: Iterable[Encoded]) -> Step:
-    """Together what shares its tools, and what shares them with nothing."""
+    """Together what shares its tools, and what shares them with nothing.
+
+    What takes longest comes first, so that those who share the work end at about one time.
+    """
     groups = _by_system(samples)
     alone = [sample for group in groups if len(group) == 1 for sample in group]
     together = [group for group in groups if len(group) > 1] + ([alone] if alone else [])
-    return [MicroBatch.of(part) for group in together for part in _within_memory(group)]
+    batches = [MicroBatch.of(part) for group in together for part in _within_memory(group)]
+    return sorted(batches, key=lambda batch: batch.tokens, reverse=True)
 
 
-def _within_memory(samples: list[Encoded]) -> Iterable[list[Encoded]]:
-    """Parts of about the same size."""
-    tokens = len(samples) * (max(len(sample.ids) for sample in samples) - _shared(samples))
-    parts = math.ceil(tokens / MICRO_TOKENS)
-    return _chunks(samples, math.ceil(len(samples) / parts))
+def _within_memory(samples: Sequence[Encoded]) -> list[list[Encoded]]:
+    """Parts of about as many tokens, and as many samples."""
+    by_length = sorted(samples, key=lambda sample: len(sample.ids))
+    shared = _shared(samples)
+    tokens = sum(len(sample.ids) - shared for sample in samples)
+    count = min(math.ceil(tokens / MICRO_TOKENS), len(samples))
+    return [by_length[at::count] for at in range(count)]
+
+
+def _targets(sample: Encoded) -> list[int]:
+    """For every token but the last the one that follows, where that is to be learned."""
+    targets = [IGNORED] * (len(sample.ids) - 1)
+    for begin, end in sample.spans:
+        targets[begin - 1 : end - 1] = sample.ids[begin:end]
+    return targets
 
 
 def _shared(samples: Sequence[Encoded]) -> int:

@@ -17,17 +17,18 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
 from train.tuning import attention
-from train.tuning.batches import IGNORED, PARTS, MicroBatch, Step
+from train.tuning.batches import IGNORED, MicroBatch, Step
 from train.tuning.recipe import Recipe
 
 T = TypeVar("T")
+AT_ONCE = 2  # micro-batches on a CPU: a step rarely has more that are long
 _CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as /proc/cpuinfo names it
 
 
 class Learner:
     """The base weights stay as they are; the adapter's are float32.
 
-    A CPU computes the tokens that a micro-batch shares once, and several micro-batches at a time:
+    A CPU computes a micro-batch as one row without padding, and several micro-batches at a time:
     a small model's operations are too short to be divided among its cores. A GPU has no need of
     that, and saves memory instead, by computing activations again where the gradient needs them.
     """
@@ -35,23 +36,23 @@ class Learner:
     def __init__(self, weights: Path, recipe: Recipe) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dtype = torch.bfloat16 if self.device == "cuda" or _cpu_is_fast() else torch.float32
-        self.shares = self.device == "cpu"
+        self.packs = self.device == "cpu"
         torch.manual_seed(recipe.seed)
         model = AutoModelForCausalLM.from_pretrained(
             weights,
             dtype=self.dtype,
-            attn_implementation=attention.NAME if self.shares else "sdpa",
+            attn_implementation=attention.NAME if self.packs else "sdpa",
         )
         self.model = get_peft_model(model.to(self.device), _lora(recipe))
         self.model.train()
-        if not self.shares:
+        if not self.packs:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(self.parameters, weight_decay=0.0)
         self._clip = recipe.clip
         self._logits = _LogitsAt(model.get_output_embeddings())
         cores = len(os.sched_getaffinity(0))
-        workers = min(cores, PARTS) if self.shares else 1
+        workers = min(cores, AT_ONCE) if self.packs else 1
         self._workers = ThreadPoolExecutor(
             workers, "learner", torch.set_num_threads, (cores // workers,)
         )
@@ -64,18 +65,20 @@ class Learner:
     def loss(self, batch: MicroBatch) -> Any:
         """Sum of the cross entropies of the tokens to be learned, float32."""
         model = self.model.get_base_model()
-        shared = batch.shared if self.shares else 0
-        past = None
-        if shared:
-            prefix = torch.tensor([batch.samples[0].ids[:shared]], device=self.device)
-            with self._logits.only(torch.zeros_like(prefix, dtype=torch.bool)):
-                past = model(prefix, use_cache=True).past_key_values
-            past.batch_repeat_interleave(len(batch.samples))
-        inputs, targets = (torch.tensor(x, device=self.device) for x in batch.rows(shared))
+        if self.packs:
+            row = batch.row()
+            inputs, targets = self._tensor([row.ids]), self._tensor([row.targets])
+            more = {"position_ids": self._tensor([row.positions]), "ends": row.ends}
+        else:
+            inputs, targets = map(self._tensor, batch.rows())
+            more = {}
         learned = targets != IGNORED
         with self._logits.only(learned):
-            logits = model(inputs, past_key_values=past, use_cache=bool(shared)).logits
+            logits = model(inputs, use_cache=False, **more).logits
         return cross_entropy(logits.float(), targets[learned], reduction="sum")
+
+    def _tensor(self, ids: list[list[int]]) -> Any:
+        return torch.tensor(ids, device=self.device)
 
     def step(self, step: Step, rate: float) -> float:
         """One step of the optimizer. Returns the mean loss of a token before it."""

@@ -13,7 +13,8 @@ class Recipe:
     seed: int = 0
     epochs: int = 1
     minutes: float | None = None  # None: as long as it takes
-    batch: int = 16  # samples of one optimizer step
+    endings: float = 0.5  # of the samples of one round; the others have only their plan
+    batch: int = 12  # samples of one optimizer step
     longest: int = 1024  # tokens of a sample
     rank: int = 12
     alpha: int = 24

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,11 @@ class Encoded:
     @property
     def learned(self) -> int:
         return sum(end - start for start, end in self.spans)
+
+    @property
+    def first(self) -> Encoded:
+        """As far as what is learned first, which is the plan."""
+        return replace(self, ids=self.ids[: self.spans[0][1]], spans=self.spans[:1])
 
 
 class Chat:

@@ -23,6 +23,7 @@ SAY_EVERY = 20.0  # seconds
 SAVE_EVERY = 180.0  # seconds
 MEASURED = 4  # steps until a bound on the time can be judged
 FORWARD = 0.4  # what a validation costs of a training step on as many tokens
+ROUND = 2  # turns of the assistant: a plan and its ending
 FINISHING = 30.0  # seconds kept free for merging and writing
 
 
@@ -37,11 +38,21 @@ class Material:
 
     @classmethod
     def of(cls, samples: list[Encoded], recipe: Recipe) -> Material:
-        """Two samples or more, shuffled by the seed; at least one is held back."""
+        """Two samples or more, shuffled by the seed; at least one is held back.
+
+        Plans are harder to learn than endings, so some samples have no more than their plan.
+        """
         random = Random(recipe.seed)  # noqa: S311
         samples = random.sample(samples, len(samples))
         held = min(max(round(recipe.held_back * len(samples)), 1), recipe.most_held_back)
-        epochs = [epoch(samples[held:], recipe.batch, random) for _ in range(recipe.epochs)]
+
+        def learned(sample: Encoded) -> Encoded:
+            ends_early = len(sample.spans) == ROUND and random.random() >= recipe.endings
+            return sample.first if ends_early else sample
+
+        epochs = [
+            epoch(map(learned, samples[held:]), recipe.batch, random) for _ in range(recipe.epochs)
+        ]
         steps = [step for steps in epochs for step in steps]
         return cls(steps, epoch(samples[:held], recipe.batch, random))
 
