@@ -34,7 +34,10 @@ class Scene:
 
     @property
     def slips(self) -> int:
-        """How often a slip is made, against how often people make it: they are hard to learn."""
+        """How often words are misspelt or all in lower case, against how often people do it.
+
+        To read them is hard to learn.
+        """
         return 1 if self.held_out else 2
 
     def fill(self, shape: str, slots: dict[str, str], own: Sequence[str] = ()) -> str:

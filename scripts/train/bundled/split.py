@@ -15,7 +15,7 @@ def is_held_out_entity(name: str) -> bool:
 def part_of(phrasings: Sequence[str], *, held_out: bool) -> tuple[str, ...]:
     """Of each five of a list, in its order, one is held out by lot; none of fewer than five.
 
-    So a phrasing stays where it is when others are added at the end of its list.
+    So what is held out stays so when others are added at the end of its list.
     """
     return _parts(tuple(phrasings))[held_out]
 

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from executor.errors import UsageError
-
 NAME = "packed"
-_UNKNOWN = ("softcap", "s_aux", "position_bias")  # features of attention that we don't compute
+# Architectures whose attention has nothing more to it, such as a window or a state.
+MODELS = ("llama",)
 
 Ends = tuple[int, ...]  # where the common beginning ends, and each of the samples behind it
 
@@ -102,21 +101,7 @@ def _attend(
     ends: Ends,
     **features: Any,
 ) -> tuple[Any, None]:
-    """As transformers calls it, with one row, and `ends` as the model was called with them.
-
-    Raises UsageError for a model whose attention has more to it.
-    """
-    more = [name for name in _UNKNOWN if features.get(name) is not None]
-    window = features.get("sliding_window")
-    if window is not None and window < max(
-        ends[0] + part.stop - part.start for part in _parts(ends)
-    ):
-        more.append("a sliding window that is shorter than the samples")
-    if more or features.get("dropout"):
-        raise UsageError(
-            f"{type(module).__name__} has {', '.join(more) or 'dropout'}, which we can't train on "
-            "a CPU; take a GPU, or another model"
-        )
+    """As transformers calls it, with one row, and `ends` as the model was called with them."""
     return _Attention.apply(query[0], key[0], value[0], ends, scaling).transpose(0, 1)[None], None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
@@ -12,7 +13,9 @@ from train.tuning.tokens import Encoded
 
 IGNORED = -100  # a target that counts for nothing, in torch's terms
 PARTS = 3  # of a step, each with samples of one toolbox
-MICRO_TOKENS = 1024  # of a micro-batch; the embedded model takes 2 MB for each
+MICRO_TOKENS = (
+    1024  # of a micro-batch, about, without what is shared; 2 MB each in the embedded model
+)
 
 
 class Row(NamedTuple):
@@ -44,7 +47,7 @@ class MicroBatch:
 
     @property
     def tokens(self) -> int:
-        """How many are computed, without padding."""
+        """How many are computed where rows are packed."""
         return self.shared + sum(len(sample.ids) - self.shared for sample in self.samples)
 
     def row(self) -> Row:
@@ -112,12 +115,15 @@ def micro_batches(samples: Iterable[Encoded]) -> Step:
 
 
 def _within_memory(samples: Sequence[Encoded]) -> list[list[Encoded]]:
-    """Parts of about as many tokens, and as many samples."""
-    by_length = sorted(samples, key=lambda sample: len(sample.ids))
+    """Parts of about as many tokens, each of samples that are alike in length."""
     shared = _shared(samples)
-    tokens = sum(len(sample.ids) - shared for sample in samples)
-    count = min(math.ceil(tokens / MICRO_TOKENS), len(samples))
-    return [by_length[at::count] for at in range(count)]
+    by_length = sorted(samples, key=lambda sample: len(sample.ids))
+    through = list(accumulate(len(sample.ids) - shared for sample in by_length))
+    count = math.ceil(through[-1] / MICRO_TOKENS)
+    parts: list[list[Encoded]] = [[] for _ in range(count)]
+    for sample, end in zip(by_length, through, strict=True):
+        parts[math.ceil(end * count / through[-1]) - 1].append(sample)
+    return [part for part in parts if part]
 
 
 def _targets(sample: Encoded) -> list[int]:

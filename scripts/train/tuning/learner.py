@@ -28,31 +28,29 @@ _CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as /proc/cpuinfo names it
 class Learner:
     """The base weights stay as they are; the adapter's are float32.
 
-    A CPU computes a micro-batch as one row without padding, and several micro-batches at a time:
-    a small model's operations are too short to be divided among its cores. A GPU has no need of
-    that, and saves memory instead, by computing activations again where the gradient needs them.
+    A CPU computes a micro-batch as one row without padding, where the model allows that, and two
+    micro-batches at a time: a small model's operations are too short to be divided among all cores.
+    A GPU saves memory instead, by computing activations again where the gradient needs them.
     """
 
     def __init__(self, weights: Path, recipe: Recipe) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dtype = torch.bfloat16 if self.device == "cuda" or _cpu_is_fast() else torch.float32
-        self.packs = self.device == "cpu"
         torch.manual_seed(recipe.seed)
-        model = AutoModelForCausalLM.from_pretrained(
-            weights,
-            dtype=self.dtype,
-            attn_implementation=attention.NAME if self.packs else "sdpa",
-        )
+        model = AutoModelForCausalLM.from_pretrained(weights, dtype=self.dtype)
+        self.packs = self.device == "cpu" and model.config.model_type in attention.MODELS
+        if self.packs:
+            model.set_attn_implementation(attention.NAME)
         self.model = get_peft_model(model.to(self.device), _lora(recipe))
         self.model.train()
-        if not self.packs:
+        if self.device == "cuda":
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(self.parameters, weight_decay=0.0)
         self._clip = recipe.clip
         self._logits = _LogitsAt(model.get_output_embeddings())
         cores = len(os.sched_getaffinity(0))
-        workers = min(cores, AT_ONCE) if self.packs else 1
+        workers = min(cores, AT_ONCE) if self.device == "cpu" else 1
         self._workers = ThreadPoolExecutor(
             workers, "learner", torch.set_num_threads, (cores // workers,)
         )

@@ -23,7 +23,7 @@ SAY_EVERY = 20.0  # seconds
 SAVE_EVERY = 180.0  # seconds
 MEASURED = 4  # steps until a bound on the time can be judged
 FORWARD = 0.4  # what a validation costs of a training step on as many tokens
-ROUND = 2  # turns of the assistant: a plan and its ending
+ONE_ROUND = 2  # turns of the assistant, a plan and its ending
 FINISHING = 30.0  # seconds kept free for merging and writing
 
 
@@ -47,7 +47,7 @@ class Material:
         held = min(max(round(recipe.held_back * len(samples)), 1), recipe.most_held_back)
 
         def learned(sample: Encoded) -> Encoded:
-            ends_early = len(sample.spans) == ROUND and random.random() >= recipe.endings
+            ends_early = len(sample.spans) == ONE_ROUND and random.random() >= recipe.endings
             return sample.first if ends_early else sample
 
         epochs = [
