@@ -168,6 +168,19 @@ async def test_a_tool_that_is_only_described_replays_the_sample() -> None:
     assert (found.results, found.exact, found.right) == ({}, False, False)
 
 
+async def test_a_call_that_needs_a_part_of_a_failed_one_is_not_replayed() -> None:
+    spec = ToolSpec(
+        name="listing",
+        parameters={"type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]},
+    )
+    plan = '1. listing("L1")\n2. listing($1.eur)\n3. join()'
+    results = {1: "failed: no such listing", 2: "skipped: it needs the result of task 1"}
+    rounds = (Round(plan=plan, results=results, ending="Answer: There is none."),)
+    case = of_sample(Sample(question="?", tools=(spec,), rounds=rounds, shape="s"), "1")
+    found = await outcome(case, plan, "Answer: There is none.")
+    assert found.exact is True
+
+
 async def test_what_is_exact_is_replayed_whatever_its_types() -> None:
     def spec(name: str, kind: str) -> ToolSpec:
         properties = {"of": {"type": kind}}

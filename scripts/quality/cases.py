@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from executor.builtin import TOOLBOX
-from executor.errors import ToolError
+from executor.errors import ArgumentError, ToolError
 from executor.parser import tasks_of
 from executor.plan import Join, Task, render
 from executor.tools import Tool, ToolBox
@@ -102,7 +102,11 @@ def _known_calls(sample: Sample) -> dict[str, Any]:
         tasks = tasks_of(round_.plan, sample.toolbox, first_id=len(results) + 1)
         results |= {id: _value(text) for id, text in round_.results.items()}
         for task in tasks:
-            known[_key(task.tool_name, resolve(task.args, results))] = results[task.id]
+            try:
+                args = resolve(task.args, results)
+            except ArgumentError:  # it needs a part of what failed, so it was never called
+                continue
+            known[_key(task.tool_name, args)] = results[task.id]
     return known
 
 
