@@ -13,9 +13,8 @@ from train.tuning.tokens import Encoded
 
 IGNORED = -100  # a target that counts for nothing, in torch's terms
 PARTS = 3  # of a step, each with samples of one toolbox
-MICRO_TOKENS = (
-    1024  # of a micro-batch, about, without what is shared; 2 MB each in the embedded model
-)
+# Of a micro-batch, about, and without what is shared; the embedded model takes 2 MB for each.
+MICRO_TOKENS = 1024
 
 
 class Row(NamedTuple):
