@@ -31,6 +31,7 @@ from transformers import (
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -361,6 +362,18 @@ def test_the_loss_of_a_batch_is_that_of_its_samples(
     assert learner.packs == packs
     together = sum(learner.loss(batch).item() for batch in micro_batches(encoded))
     assert together == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "served"),
+    [
+        (LlamaConfig(), True),
+        (LlamaConfig(attention_dropout=0.1), False),
+        (MistralConfig(sliding_window=8), False),
+    ],
+)
+def test_rows_are_packed_where_attention_is_plain(config: Any, served: bool) -> None:
+    assert attention.serves(config) == served
 
 
 # The schedule

@@ -15,10 +15,15 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
 NAME = "packed"
-# Architectures whose attention has nothing more to it, such as a window or a state.
+# Architectures whose attention has no window or state.
 MODELS = ("llama",)
 
 Ends = tuple[int, ...]  # where the common beginning ends, and each of the samples behind it
+
+
+def serves(config: Any) -> bool:
+    """Whether a model of this configuration has no more to its attention than is computed here."""
+    return config.model_type in MODELS and not config.attention_dropout
 
 
 class _Attention(torch.autograd.Function):  # type: ignore[misc]

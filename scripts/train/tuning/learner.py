@@ -38,7 +38,7 @@ class Learner:
         self.dtype = torch.bfloat16 if self.device == "cuda" or _cpu_is_fast() else torch.float32
         torch.manual_seed(recipe.seed)
         model = AutoModelForCausalLM.from_pretrained(weights, dtype=self.dtype)
-        self.packs = self.device == "cpu" and model.config.model_type in attention.MODELS
+        self.packs = self.device == "cpu" and attention.serves(model.config)
         if self.packs:
             model.set_attn_implementation(attention.NAME)
         self.model = get_peft_model(model.to(self.device), _lora(recipe))
