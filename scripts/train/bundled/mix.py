@@ -10,6 +10,7 @@ from dataclasses import replace
 from executor.errors import ToolError
 from train.bundled.adjusted import ADJUSTED
 from train.bundled.combined import COMBINED
+from train.bundled.lost import LOST
 from train.bundled.others import OTHERS
 from train.bundled.scene import NoFit, Scene
 from train.bundled.shapes import FACTS, Shape
@@ -18,7 +19,7 @@ from train.bundled.things import content
 from train.samples import Sample
 from train.wording import capitalized, with_typo
 
-SHAPES: dict[str, Shape] = {**FACTS, **COMBINED, **ADJUSTED, **TEXTS, **OTHERS}
+SHAPES: dict[str, Shape] = {**FACTS, **COMBINED, **ADJUSTED, **TEXTS, **OTHERS, **LOST}
 
 # Never trained on, to see what carries over.
 NEW_SHAPES = ("extremes_difference", "combined_ratio", "step_compare")
@@ -44,8 +45,8 @@ _WEIGHTS = {
     "pair_difference": 3,
     "pair_ratio": 3,
     "unanswerable": 3,
-    "nothing_found": 3,
-    "gap": 3,
+    "nothing_found": 4,
+    "gap": 5,
     "text": 3,
     "text_list": 3,
     "sum": 3,
