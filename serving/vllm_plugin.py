@@ -5,10 +5,11 @@ Outlines can build it (`validate_regex_is_buildable` in vllm/v1/structured_outpu
 backend_outlines.py): for the grammar of a plan, 19 KB, that is 40 ms before the first token, in
 which nobody else's tokens are sent either. We have the regexes that were found good remembered.
 
-The other is in the engine. vLLM tells Outlines the bytes of each token, so that a grammar can say which may come next. For a
-token that ends inside a character, as one for a blank and half of a "Ç" does, it tells those of the
-replacement character (`_reduced_vocabulary` in vllm/v1/structured_output/utils.py, 0.32): a grammar
-then takes the character for complete and forbids its other half, and names come out broken.
+The other is in the engine. vLLM tells Outlines the bytes of each token, so that a grammar can say
+which may come next. For a token that ends inside a character, as one for a blank and half of a "Ç"
+does, it tells those of the replacement character (`_reduced_vocabulary` in
+vllm/v1/structured_output/utils.py): a grammar then takes the character for complete and forbids its
+other half, and names come out broken.
 """
 
 from __future__ import annotations
