@@ -8,6 +8,7 @@ Calling* (arXiv 2312.04511), section 3.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from executor.tools import ToolBox
 
 JOIN = "join"
+NAME = re.compile(r"\w[\w./:@-]*")  # of a tool; a parameter's other names stand in quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,17 @@ def render(item: Task | Join, toolbox: ToolBox) -> str:
         return f"{item.id}. {JOIN}()"
     tool = toolbox[item.tool_name]
     ordered = [name for name in (*tool.required, *tool.optional) if name in item.args]
+    values = {name: render_value(tool.arranged(name, item.args[name])) for name in ordered}
     arguments = (
-        render_value(item.args[name])
-        if tool.required == (name,)
-        else f"{name}={render_value(item.args[name])}"
-        for name in ordered
+        value if tool.required == (name,) else f"{render_name(name)}={value}"
+        for name, value in values.items()
     )
     return f"{item.id}. {item.tool_name}({', '.join(arguments)})"
+
+
+def render_name(name: str) -> str:
+    """A parameter's name as it stands in front of its value: in quotes if it isn't plain."""
+    return name if NAME.fullmatch(name) else _quote(name)
 
 
 def render_value(value: Value) -> str:
@@ -120,7 +126,7 @@ def render_value(value: Value) -> str:
         case Sequence():
             return "[" + ", ".join(map(render_value, value)) + "]"
         case _:
-            return json.dumps(value)
+            return json.dumps(value)  # a number, true, false or null
 
 
 def _render_part(part: str | Ref, following: str | Ref) -> str:

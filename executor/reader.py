@@ -7,15 +7,14 @@ import math
 import re
 
 from executor.errors import PlanError
-from executor.plan import JOIN, Join, Ref, Task, Template, Value
+from executor.plan import JOIN, NAME, Join, Ref, Task, Template, Value
 from executor.tools import Tool, ToolBox
+from executor.types import MAX_DEPTH
 
-MAX_DEPTH = 32  # of arrays and objects in one argument
-
-_HEAD = re.compile(r"[ \t]*([0-9]{1,9})\. ?([^\s()\"=,]+)\(")
-_NAME = re.compile(r"([^\W\d][\w.-]*) *= *")
+_HEAD = re.compile(rf"[ \t]*([0-9]{{1,9}})\. ?({NAME.pattern})\(")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_NAME = re.compile(rf"(?:({NAME.pattern})|{_STRING.pattern}) *= *")
 _PATH = r"((?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]{0,8})\])*)"
 _REF = re.compile(rf"\$([1-9][0-9]{{0,8}}){_PATH}")
 _DOLLAR = re.compile(rf"\$(?:(\$)|([1-9][0-9]{{0,8}})|\{{([1-9][0-9]{{0,8}}){_PATH}\}})")
@@ -75,10 +74,11 @@ class Reader:
             if first and len(tool.required) == 1:
                 return tool.required[0]
             raise self._error("expected `name=value`")
-        if named[1] not in tool.properties:
-            raise self._error(f"{tool.name} has no parameter {named[1]}")
+        name = named[1] or self._decode(named[2])
+        if name not in tool.types:
+            raise self._error(f"{tool.name} has no parameter {name}")
         self._at = named.end()
-        return named[1]
+        return name
 
     def _value(self, depth: int) -> Value:
         match self._text[self._at]:

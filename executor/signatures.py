@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NotRequired
@@ -13,12 +12,10 @@ import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError
+from executor.types import Schema, check_size
 
-Schema = Mapping[str, Any]
 Arguments = Mapping[str, Any]
 
-SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
-PLAIN_NAME = re.compile(r"[^\W\d][\w.-]*")
 _typed_dict: Any = TypedDict  # made at run time, which type checkers don't follow
 
 
@@ -44,19 +41,26 @@ def arguments_adapter(function: Callable[..., Any]) -> pydantic.TypeAdapter[Any]
                 f"{where}: has no type; write one, such as {parameter.name}: str"
             )
         hint = hints[parameter.name]
-        _check_hint(where, hint)
+        _check_hint(where, hint, parameter.default)
         fields[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
     arguments: Any = _typed_dict(name, fields)
     arguments.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
     return pydantic.TypeAdapter(arguments)
 
 
-def _check_hint(where: str, hint: Any) -> None:
+def _check_hint(where: str, hint: Any, default: Any) -> None:
+    kind = inspect.formatannotation(hint)
     try:
-        pydantic.TypeAdapter(hint).json_schema()
+        adapter = pydantic.TypeAdapter(hint)
+        adapter.json_schema()
     except pydantic.errors.PydanticUserError:
-        kind = inspect.formatannotation(hint)
         raise ToolDefinitionError(f"{where}: no JSON value can stand for {kind}") from None
+    if default in (inspect.Parameter.empty, None):  # None says of any type that it isn't given
+        return
+    try:
+        adapter.validate_python(default)
+    except pydantic.ValidationError:
+        raise ToolDefinitionError(f"{where}: its default {default!r} is no {kind}") from None
 
 
 def schema_of(function: Callable[..., Any], adapter: pydantic.TypeAdapter[Any]) -> Schema:
@@ -89,6 +93,7 @@ def schema_validator(name: str, parameters: Schema) -> Callable[[Arguments], dic
     """The same for a JSON Schema. Raises ToolDefinitionError if it is none, or of no object."""
     import jsonschema  # costs a tenth of a second, and most toolboxes don't need it
 
+    check_size(parameters, name)
     try:
         jsonschema.Draft202012Validator.check_schema(parameters)
     except jsonschema.SchemaError as error:
@@ -110,31 +115,3 @@ def schema_validator(name: str, parameters: Schema) -> Callable[[Arguments], dic
 def _path(steps: Iterable[str | int]) -> str:
     joined = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return joined.lstrip(".") or "arguments"
-
-
-def check_parameter(where: str, name: str, schema: Schema) -> None:
-    """Raises ToolDefinitionError for a parameter that a plan can't give a value."""
-    if not PLAIN_NAME.fullmatch(name):
-        raise ToolDefinitionError(f"{where}: a parameter needs a plain name")
-    _check_type(where, schema)
-
-
-def _check_type(where: str, schema: Schema) -> None:
-    """Refuses what the plan grammar can't write: so far all but scalars, choices and arrays."""
-    kind = schema.get("type", "of no stated type") if isinstance(schema, Mapping) else schema
-    if not isinstance(kind, str):
-        raise ToolDefinitionError(f"{where}: needs one stated type, not {kind}")
-    if "enum" in schema or "const" in schema:
-        choices = schema.get("enum", [schema.get("const")])
-        if not choices or any(isinstance(choice, (dict, list)) for choice in choices):
-            raise ToolDefinitionError(f"{where}: choices must be single values")
-    elif "anyOf" in schema:
-        for choice in schema["anyOf"]:
-            _check_type(where, choice)
-    elif kind == "array" and isinstance(schema.get("items"), Mapping):
-        _check_type(where + "[]", schema["items"])
-    elif kind not in SCALARS:
-        raise ToolDefinitionError(
-            f"{where}: is {kind}; a parameter is text, a number, true or false, a choice of such "
-            "values, or a list of them with its item type"
-        )

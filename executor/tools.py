@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 from executor.errors import ToolDefinitionError, UsageError
-from executor.plan import JOIN
+from executor.plan import JOIN, NAME, Value
 from executor.signatures import (
-    PLAIN_NAME,
     Arguments,
-    Schema,
     arguments_adapter,
-    check_parameter,
     schema_of,
     schema_validator,
     signature_validator,
 )
+from executor.types import Schema, Type, arranged, types_of, with_null
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 
@@ -39,9 +37,10 @@ class Tool:
     timeout: float = DEFAULT_TIMEOUT
     eager: bool = True
     idempotent: bool = False
+    types: Mapping[str, Type] = field(init=False, repr=False)  # of the parameters, by name
 
     def __post_init__(self) -> None:
-        if not PLAIN_NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ToolDefinitionError(
                 f"a tool can't be called {self.name!r}: it needs a plain name"
             )
@@ -49,17 +48,17 @@ class Tool:
             raise ToolDefinitionError(f"a tool can't be called {JOIN}: that word ends a plan")
         if not self.timeout > 0:
             raise ToolDefinitionError(f"{self.name}: timeout must be above 0 seconds")
-        for name, schema in self.properties.items():
-            check_parameter(f"{self.name}({name})", name, schema)
         for name in self.parameters.get("required", ()):
             if name not in self.properties:
                 raise ToolDefinitionError(f"{self.name}({name}): is required, but has no schema")
+        object.__setattr__(self, "types", types_of(self.parameters, self.name))
 
     @classmethod
     def from_json_schema(
         cls, name: str, description: str, parameters: Schema, call: Callable[..., Any]
     ) -> Tool:
         """A tool from a JSON Schema object; `call` takes the arguments by name, async or plain."""
+        parameters = with_null(parameters)
         validate = schema_validator(name, parameters)
         return cls(name, description, parameters, call, validate)
 
@@ -72,12 +71,16 @@ class Tool:
     @property
     def required(self) -> tuple[str, ...]:
         """Names of the parameters that a call must give."""
-        return tuple(n for n in self.properties if n in self.parameters.get("required", ()))
+        return tuple(n for n in self.types if n in self.parameters.get("required", ()))
 
     @property
     def optional(self) -> tuple[str, ...]:
         """Names of the parameters that a call may leave out."""
-        return tuple(n for n in self.properties if n not in self.parameters.get("required", ()))
+        return tuple(n for n in self.types if n not in self.parameters.get("required", ()))
+
+    def arranged(self, name: str, value: Value) -> Value:
+        """A parameter's value with the members of its objects in the order a plan has them in."""
+        return arranged(value, self.types[name])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)

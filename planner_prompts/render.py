@@ -14,9 +14,9 @@ from string import Template
 from typing import Any
 
 from executor.parser import tasks_of
-from executor.plan import Task
-from executor.signatures import Schema
+from executor.plan import Task, render_name
 from executor.tools import Tool, ToolBox
+from executor.types import Anything, Array, Choice, Object, Scalar, Type, Union
 from planner_prompts.examples import Example, bundled_examples
 from planner_prompts.grammar import ANSWER
 from planner_prompts.messages import Message, Role
@@ -73,18 +73,32 @@ def _parameter(tool: Tool, name: str) -> str:
     schema = tool.properties[name]
     default = f" = {_json(schema['default'])}" if "default" in schema else ""
     optional = "" if name in tool.required or default else "?"
-    return f"{name}{optional}: {_type(schema)}{default}"
+    return f"{render_name(name)}{optional}: {_type(tool.types[name])}{default}"
 
 
-def _type(schema: Schema) -> str:
-    if "enum" in schema or "const" in schema:
-        choices = schema["enum"] if "enum" in schema else [schema["const"]]
-        return " | ".join(map(_json, choices))
-    if "anyOf" in schema:
-        return " | ".join(_type(choice) for choice in schema["anyOf"])
-    if schema["type"] == "array":
-        return f"[{_type(schema['items'])}]"
-    return str(schema["type"])
+def _type(type: Type) -> str:
+    match type:
+        case Scalar(kind=kind, format=format):
+            return format or kind
+        case Choice(values=values):
+            return " | ".join(map(_json, values))
+        case Union(choices=choices):
+            return " | ".join(map(_type, choices))
+        case Array(first=first, rest=rest):
+            items = list(map(_type, first))
+            if rest is not None and all(each == rest for each in first):
+                items = [_type(rest)]
+            elif rest is not None:
+                items.append(f"{_type(rest)}...")
+            return f"[{', '.join(items)}]"
+        case Object(required=required, optional=optional, rest=rest):
+            members = [f"{_json(name)}: {_type(each)}" for name, each in required.items()]
+            members += [f"{_json(name)}?: {_type(each)}" for name, each in optional.items()]
+            if rest is not None:
+                members.append(f"...: {_type(rest)}")
+            return f"{{{', '.join(members)}}}"
+        case Anything():
+            return "any"
 
 
 def _json(value: Any) -> str:

@@ -190,7 +190,7 @@ def test_a_row_of_calls(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"tools": [spec(place={"type": "object"})], "calls": []}, "no plan can be written"),
+        ({"tools": [spec(place={"$ref": "#/a"})], "calls": []}, "no plan can be written"),
         ({"tools": [spec("two words")], "calls": []}, "no plan can be written"),
         ({"calls": [{"tool": "tax", "args": {"city": 5, "amount": 1}}]}, "breaks its own schema"),
         ({"calls": [{"tool": "tax", "args": {"city": "Rome"}}]}, "breaks its own schema"),

@@ -8,12 +8,12 @@ from random import Random
 from typing import Any
 
 from executor.plan import Task
-from executor.signatures import Schema
 from executor.tools import Tool
+from executor.types import Schema
 from train.own import words
 from train.own.lore import Lore
 from train.own.slots import Case, tells
-from train.own.values import a_value, choices_of, code_like, number_like, said
+from train.own.values import a_value, can_make, choices_of, code_like, number_like, said
 from train.own.wide import told
 from train.wording import capitalized, listed
 
@@ -22,8 +22,12 @@ _ARTICLES = frozenset({"a", "an", "the", "all", "some", "every", "each", "whethe
 
 
 def is_teachable(tool: Tool) -> bool:
-    """Whether there is anything to ask about: a docstring, or parameters that name themselves."""
-    return bool(tool.description.strip() or tool.properties)
+    """Whether there is anything to ask about: a docstring, or parameters that name themselves.
+
+    What needs a value that isn't made here, such as an object, is learned from examples alone.
+    """
+    can_call = all(can_make(tool.properties[name]) for name in tool.required)
+    return can_call and bool(tool.description.strip() or tool.properties)
 
 
 def request(tool: Tool, lore: Lore, rng: Random) -> Case:
@@ -72,7 +76,8 @@ def first_sentence(description: str) -> str:
 
 
 def _arguments(tool: Tool, lore: Lore, rng: Random) -> dict[str, Any]:
-    given = [*tool.required, *(name for name in tool.optional if rng.random() < 0.35)]
+    able = [name for name in tool.optional if can_make(tool.properties[name])]
+    given = [*tool.required, *(name for name in able if rng.random() < 0.35)]
     args: dict[str, Any] = {}
     for name in given:
         pool = lore.values.get((tool.name, name, "{}"), [])

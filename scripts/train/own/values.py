@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from executor.signatures import Schema
+from executor.types import Schema
 from train.own import words
 from train.wording import capitalized
 
@@ -141,6 +141,19 @@ def said(choice: str) -> list[str]:
     own = (choice, choice.replace("_", " "))
     cased = [form for text in own for form in (capitalized(text), text.upper())]
     return [*own, *cased, *(form for kind in words.CHOICES for form in kind.get(choice, ()))]
+
+
+def can_make(schema: Any) -> bool:
+    """Whether `a_value` makes one: text, a number, true or false, a choice, a list of such."""
+    if not isinstance(schema, Mapping):
+        return False
+    if "anyOf" in schema:
+        return all(map(can_make, schema["anyOf"]))
+    if choices := choices_of(schema):
+        return not any(isinstance(choice, (list, dict)) for choice in choices)
+    if schema.get("type") == "array":
+        return can_make(schema.get("items"))
+    return schema.get("type") in ("string", "integer", "number", "boolean", "null")
 
 
 def a_value(schema: Schema, parameter: str, pool: Sequence[str], rng: Random) -> Any:
