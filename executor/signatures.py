@@ -12,7 +12,7 @@ import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError
-from executor.types import Schema, check_size
+from executor.types import Schema
 
 Arguments = Mapping[str, Any]
 
@@ -93,7 +93,6 @@ def schema_validator(name: str, parameters: Schema) -> Callable[[Arguments], dic
     """The same for a JSON Schema. Raises ToolDefinitionError if it is none, or of no object."""
     import jsonschema  # costs a tenth of a second, and most toolboxes don't need it
 
-    check_size(parameters, name)
     try:
         jsonschema.Draft202012Validator.check_schema(parameters)
     except jsonschema.SchemaError as error:

@@ -16,7 +16,7 @@ from executor.signatures import (
     schema_validator,
     signature_validator,
 )
-from executor.types import Schema, Type, arranged, types_of, with_null
+from executor.types import Schema, Type, arranged, check_size, types_of, with_null
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 
@@ -58,6 +58,7 @@ class Tool:
         cls, name: str, description: str, parameters: Schema, call: Callable[..., Any]
     ) -> Tool:
         """A tool from a JSON Schema object; `call` takes the arguments by name, async or plain."""
+        check_size(parameters, name)
         parameters = with_null(parameters)
         validate = schema_validator(name, parameters)
         return cls(name, description, parameters, call, validate)

@@ -71,7 +71,8 @@ def describe(tool: Tool) -> str:
 
 def _parameter(tool: Tool, name: str) -> str:
     schema = tool.properties[name]
-    default = f" = {_json(schema['default'])}" if "default" in schema else ""
+    has_default = isinstance(schema, Mapping) and "default" in schema  # a schema may be just true
+    default = f" = {_json(schema['default'])}" if has_default else ""
     optional = "" if name in tool.required or default else "?"
     return f"{render_name(name)}{optional}: {_type(tool.types[name])}{default}"
 

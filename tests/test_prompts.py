@@ -172,6 +172,27 @@ FROM_SCHEMA = Tool.from_json_schema(
     lambda **_: None,
 )
 
+WHATEVER = Tool.from_json_schema(
+    "f",
+    "F.",
+    {
+        "type": "object",
+        "properties": {
+            "x": True,
+            "a b": {"type": "array", "items": {"type": "integer"}, "minItems": 2},
+            "pair": {"prefixItems": [{"type": "integer"}, {"type": "null"}], "items": False},
+            "o": {"properties": {"k": {"format": "date", "type": "string"}, "l": {}}},
+            "d": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
+        },
+        "required": ["o"],
+    },
+    lambda **_: None,
+)
+WHATEVER_DESCRIBED = (
+    '- f(o: {"k"?: date, "l"?: any}, x?: any, "a b"?: [integer], pair?: [integer, null], '
+    "d?: {...: number | null}): F."
+)
+
 
 @pytest.mark.parametrize(
     ("tool", "description"),
@@ -183,8 +204,9 @@ FROM_SCHEMA = Tool.from_json_schema(
             "exact: boolean = false): Does much, in two lines.",
         ),
         (FROM_SCHEMA, '- web.get(id: "a", age?: integer): Gets a page'),
+        (WHATEVER, WHATEVER_DESCRIBED),
     ],
-    ids=["plain", "much", "from_schema"],
+    ids=["plain", "much", "from_schema", "whatever"],
 )
 def test_a_tool_is_described_by_its_signature_and_first_paragraph(
     tool: Tool, description: str

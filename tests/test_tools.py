@@ -260,9 +260,10 @@ def within_itself() -> dict[str, Any]:
         ),
         (schema(a=nested(33)), "look(a)" + "[]" * 33 + ": is nested deeper than 32 levels"),
         (schema(a=doubling(10)), "look(a).a.b"),
+        (schema(a=nested(250)), "look: its schema has more than 20000 parts, or is nested deeper"),
         (within_itself(), "look(a): no value fits: it would have to hold itself for ever"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_a_json_schema_that_a_plan_cannot_write_is_refused_by_name(
     parameters: Any, message: str
