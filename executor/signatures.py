@@ -1,4 +1,4 @@
-"""From a function's signature or a JSON Schema to what a plan may write and a call may get."""
+"""From a function's signature or a JSON Schema to what a call may get."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError
-from executor.types import Schema
+from executor.schemas import Schema
 
 Arguments = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ def _check_hint(where: str, hint: Any, default: Any) -> None:
         adapter.json_schema()
     except pydantic.errors.PydanticUserError:
         raise ToolDefinitionError(f"{where}: no JSON value can stand for {kind}") from None
-    if default in (inspect.Parameter.empty, None):  # None says of any type that it isn't given
+    if default is inspect.Parameter.empty or default is None:  # None: not given, whatever the type
         return
     try:
         adapter.validate_python(default)

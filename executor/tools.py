@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from executor.errors import ToolDefinitionError, UsageError
 from executor.plan import JOIN, NAME, Value
+from executor.schemas import Schema, check_size, types_of, with_null
 from executor.signatures import (
     Arguments,
     arguments_adapter,
@@ -16,7 +17,7 @@ from executor.signatures import (
     schema_validator,
     signature_validator,
 )
-from executor.types import Schema, Type, arranged, check_size, types_of, with_null
+from executor.types import Type, arranged
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 

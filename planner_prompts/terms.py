@@ -1,5 +1,4 @@
-"""Outlines terms of the plan language: one function for each kind of value, one for a call, and two
-for a plan.
+"""Outlines terms of the plan language: one function for each kind of value, for a call, and a plan.
 
 The regex of a term holds what both Python's `re` and the engine's automaton take: no look-around,
 no back-references, no large bounded repeats. `earlier` is throughout the regex of the ids that a
@@ -20,7 +19,6 @@ from executor.types import FORMATS, Anything, Array, Choice, Object, Scalar, Typ
 
 FREE_DEPTH = 1  # of arrays and objects where any value may stand
 
-_ID = "[1-9][0-9]*"
 _PATH = r"(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]?)\])*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u(?:[0-9A-CEFa-cef][0-9A-Fa-f]|[Dd][0-7])[0-9A-Fa-f]{2})'
 _PLAIN = r'[^"\\$\x00-\x1f]'
@@ -42,19 +40,12 @@ def unrolled(toolbox: ToolBox, ids: range) -> Term:
     """
 
     def line(rest: Term, id: int) -> Term:
-        calls = either(*(call(tool, up_to(id - 1)) for tool in toolbox))
+        calls = either(*(call(tool, _up_to(id - 1)) for tool in toolbox))
         return f"{id}. " + either(String(f"{JOIN}()"), calls + "\n" + rest)
 
     if not len(toolbox):
         return String(f"{ids.start}. {JOIN}()")
     return reduce(line, reversed(ids), String(f"{ids.stop}. {JOIN}()"))
-
-
-def loop(toolbox: ToolBox) -> Term:
-    """A plan of any length, with any ids and references: one line, again and again."""
-    calls = either(*(call(tool, _ID) for tool in toolbox))
-    line = Regex(_ID) + String(". ") + calls + "\n"
-    return zero_or_more(line) + Regex(_ID) + String(f". {JOIN}()")
 
 
 def call(tool: Tool, earlier: str) -> Term:
@@ -177,12 +168,12 @@ def _all_of(terms: Iterable[Term]) -> Term:
     return reduce(lambda left, right: left + right, terms)
 
 
-def up_to(last: int) -> str:
+def _up_to(last: int) -> str:
     """The regex of 1..last, digit by digit, so that it stays short however long the run."""
     if last < 1:
         return ""
     if last < 10:
         return f"[1-{last}]"
     tens, ones = divmod(last, 10)
-    full = f"(?:{up_to(tens - 1)})[0-9]|" if tens > 1 else ""
+    full = f"(?:{_up_to(tens - 1)})[0-9]|" if tens > 1 else ""
     return f"[1-9]|{full}{tens}[0-{ones}]"

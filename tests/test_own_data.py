@@ -28,7 +28,7 @@ from train.own.lore import Lore
 from train.own.noise import noisy
 from train.own.phrasing import fronted, rephrased
 from train.own.results import is_code
-from train.own.signatures import first_sentence
+from train.own.signatures import first_sentence, is_teachable, request
 from train.own.slots import Case, contains, slots_of, take_apart
 from train.own.values import alike, choices_of, number_like
 from train.own.variants import mirrored, variant
@@ -117,6 +117,22 @@ def test_what_is_right_stands_in_the_answer(seed: int) -> None:
         assert sample.right.admits == (sample.shape == "own-none")
         if sample.right.admits:
             assert sample.plan == "1. join()"
+
+
+def test_what_no_value_is_made_for_is_learned_from_examples_alone() -> None:
+    @tool
+    def store(item: dict[str, int]) -> None:
+        """Stores an item."""
+
+    @tool
+    def find(name: str, limits: dict[str, int] | None = None) -> None:
+        """Finds what has that name."""
+
+    assert not is_teachable(store)
+    assert is_teachable(find)
+    lore = Lore.of([], ToolBox([find]))
+    cases = [request(find, lore, Random(seed)) for seed in range(20)]
+    assert {tuple(task.args) for case in cases for task in case.tasks} == {("name",)}
 
 
 def test_the_seed_says_what_comes_out() -> None:

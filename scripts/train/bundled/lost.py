@@ -71,10 +71,10 @@ def lost(scene: Scene, *, unknown: bool) -> Sample:
         question = capitalized(_spot(each.name).sub(thing.written, question))
         gone.append(_LookUp(each.id, each.attribute, thing.name, thing.written))
     gone.sort(key=lambda each: each.id)
-    if len({each.name for each in gone}) < len(gone) or len({e.attribute for e in gone}) > 1:
+    if len({each.name for each in gone}) < len(gone) or len({each.attribute for each in gone}) > 1:
         raise NoFit
     draft = _without(told.plan, told.results, gone)
-    left = [each for each in look_ups if each.id not in {lost.id for lost in gone}]
+    left = [each for each in look_ups if each.id not in {one.id for one in gone}]
     ending = _admission(draft, gone, left, tell_known=not unknown)
     if any(("; known of " in draft.value(f"${each.id}")) == unknown for each in gone):
         raise NoFit

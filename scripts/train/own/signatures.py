@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 from executor.plan import Task
+from executor.schemas import Schema
 from executor.tools import Tool
-from executor.types import Schema
 from train.own import words
 from train.own.lore import Lore
 from train.own.slots import Case, tells

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from executor.parser import tasks_of
 from executor.plan import Join, Ref, Task, Template, Value, render
+from executor.schemas import Schema
 from executor.tools import ToolBox
-from executor.types import Schema
 from planner_prompts.examples import Example
 from train.own.values import NUMBER, choices_of, said
 from train.own.words import EMPTY_WORDS

@@ -12,7 +12,8 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from executor.types import Schema
+from executor.schemas import Schema
+from executor.types import SCALARS
 from train.own import words
 from train.wording import capitalized
 
@@ -153,7 +154,7 @@ def can_make(schema: Any) -> bool:
         return not any(isinstance(choice, (list, dict)) for choice in choices)
     if schema.get("type") == "array":
         return can_make(schema.get("items"))
-    return schema.get("type") in ("string", "integer", "number", "boolean", "null")
+    return schema.get("type") in SCALARS
 
 
 def a_value(schema: Schema, parameter: str, pool: Sequence[str], rng: Random) -> Any:
