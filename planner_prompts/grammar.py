@@ -7,25 +7,121 @@ takes a second to import, which the client of a running engine shouldn't pay at 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
+from executor.errors import UsageError
 from executor.tools import ToolBox
 
 ANSWER = "Answer: "
 REPLAN = "Replan: "
 
+Backend = Literal["outlines", "guidance"]  # what vLLM compiles a regex with
 
-def plan_regex(toolbox: ToolBox, first_id: int = 1, max_tasks: int = 16) -> str:
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """States, as estimated here: how many a grammar should have, and how many any may."""
+
+    wanted: int
+    most: int
+
+
+# Outlines walks the vocabulary once for each state before the first token: a thousand states take
+# about 0.6 s with 49,000 tokens, 2 s with 152,000. Guidance makes states as they are reached.
+BUDGETS: dict[Backend, Budget] = {
+    "outlines": Budget(wanted=1_800, most=9_000),
+    "guidance": Budget(wanted=60_000, most=400_000),
+}
+
+_REMEMBERED = 64  # grammars; a toolbox needs one for each number a plan begins with
+_POSITION = re.compile(
+    r"(?P<any_but>\[\^(?:\\.|[^\]\\])*\])|(?:\[(?:\\.|[^\]\\])*\]|\\x..|\\.|\(\?:|[^()|?*+{},\\])"
+    r"(?:\{(?P<times>\d+)\})?",
+    re.DOTALL,
+)
+_UTF8 = 9  # states for a character that may be nearly any
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """The regex of a toolbox's plans, and what it costs.
+
+    `counted` of the plan's lines are written out one by one, so that ids count there and
+    references point back. States are estimates, rather above the engine's.
+    """
+
+    regex: str
+    counted: int
+    max_tasks: int
+    states_a_line: int
+    states_wanted: int
+
+    @property
+    def form(self) -> Literal["unrolled", "loop"]:
+        """Whether all lines are written out, or others may follow in a loop."""
+        return "unrolled" if self.counted == self.max_tasks else "loop"
+
+    def __str__(self) -> str:
+        why = f"{self.states_a_line:,} states a line, and {self.states_wanted:,} are wanted at most"
+        if self.form == "unrolled":
+            return f"all {self.max_tasks} lines are written out ({why})"
+        return f"a loop behind {self.counted} of {self.max_tasks} lines ({why})"
+
+
+def plan_regex(
+    toolbox: ToolBox, first_id: int = 1, max_tasks: int = 16, backend: Backend = "outlines"
+) -> str:
     """The regex of the plans of at most `max_tasks` tasks whose ids count from `first_id`.
 
     References may point to all tasks before, from $1 on: those below `first_id` are of the
-    run's earlier plans.
+    run's earlier plans. How far it holds this is told by `plan_grammar`.
+    """
+    return plan_grammar(toolbox, first_id, max_tasks, backend).regex
+
+
+@lru_cache(_REMEMBERED)
+def plan_grammar(
+    toolbox: ToolBox, first_id: int = 1, max_tasks: int = 16, backend: Backend = "outlines"
+) -> Grammar:
+    """The tightest grammar within the backend's budget: as many lines written out as fit.
+
+    Raises UsageError for a toolbox of which not even a loop over its calls can be compiled.
     """
     from outlines.types.dsl import to_regex
 
     from planner_prompts import terms
 
-    regex: str = to_regex(terms.unrolled(toolbox, range(first_id, first_id + max_tasks)))
-    return regex
+    ids = range(first_id, first_id + max_tasks)
+    a_line = terms.plan(toolbox, range(ids.stop, ids.stop + 1), counted=1)
+    line = estimated_states(to_regex(a_line))
+    budget = BUDGETS[backend]
+    if line > budget.most:
+        raise UsageError(
+            f"{len(toolbox)} tools at once are too many for the backend {backend}: their grammar "
+            f"would have about {line:,} states, and it compiles {budget.most:,}; offer fewer "
+            "(toolbox.subset(names))" + _or_the_other(line, backend)
+        )
+    fit = budget.wanted // line
+    counted = max_tasks if fit >= max_tasks else max(0, fit - 1)  # one for the loop
+    regex: str = to_regex(terms.plan(toolbox, ids, counted))
+    return Grammar(regex, counted, max_tasks, line, budget.wanted)
+
+
+def _or_the_other(states: int, backend: Backend) -> str:
+    able = [each for each in BUDGETS if each != backend and states <= BUDGETS[each].most]
+    return "".join(f", or set HEADSTART_BACKEND={each}" for each in able)
+
+
+def estimated_states(regex: str) -> int:
+    """About how many states the automaton of a regex of ours has, rather more than it has.
+
+    One for each character or class that can stand somewhere; a class of all but a few takes
+    several, as a character has up to four bytes. Without shared beginnings, as if it were a tree.
+    """
+    found = _POSITION.finditer(regex)
+    return sum(_UTF8 if each["any_but"] else int(each["times"] or 1) for each in found)
 
 
 def join_regex(*, replan: bool) -> str:

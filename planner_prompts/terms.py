@@ -11,13 +11,14 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import reduce
 
-from outlines.types.dsl import Regex, String, Term, either, optional, zero_or_more
+from outlines.types.dsl import Regex, String, Term, either, optional, to_regex, zero_or_more
 
 from executor.plan import JOIN, render_name, render_value
 from executor.tools import Tool, ToolBox
 from executor.types import FORMATS, Anything, Array, Choice, Object, Scalar, Type, Union
 
 FREE_DEPTH = 1  # of arrays and objects where any value may stand
+ANY_ID = "[1-9][0-9]*"
 
 _PATH = r"(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]?)\])*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u(?:[0-9A-CEFa-cef][0-9A-Fa-f]|[Dd][0-7])[0-9A-Fa-f]{2})'
@@ -33,30 +34,45 @@ _SCALARS = {
 }
 
 
-def unrolled(toolbox: ToolBox, ids: range) -> Term:
-    """A plan whose ids count and whose references point back: each line is written out.
+def plan(toolbox: ToolBox, ids: range, counted: int) -> Term:
+    """The plans whose tasks have the given ids.
 
-    From the last line to the first: a line is join(), or a task and the rest of the plan.
+    The first `counted` lines are written out: there ids count, and references point back. If
+    that is not all of them, any lines may follow, with any ids and references.
     """
-
-    def line(rest: Term, id: int) -> Term:
-        calls = either(*(call(tool, _up_to(id - 1)) for tool in toolbox))
-        return f"{id}. " + either(String(f"{JOIN}()"), calls + "\n" + rest)
-
     if not len(toolbox):
         return String(f"{ids.start}. {JOIN}()")
-    return reduce(line, reversed(ids), String(f"{ids.stop}. {JOIN}()"))
+
+    def line(rest: Term, id: int) -> Term:
+        return f"{id}. " + either(String(f"{JOIN}()"), calls(toolbox, up_to(id - 1)) + "\n" + rest)
+
+    last = String(f"{ids.stop}. {JOIN}()") if counted == len(ids) else any_lines(toolbox)
+    return reduce(line, reversed(ids[:counted]), last)
 
 
-def call(tool: Tool, earlier: str) -> Term:
-    """Required arguments first, then any of the optional ones, each group in its order."""
+def any_lines(toolbox: ToolBox) -> Term:
+    """Tasks without end, and join(); their ids and references are for the parser to check."""
+    task = Regex(ANY_ID) + ". " + calls(toolbox, ANY_ID) + "\n"
+    return zero_or_more(task) + Regex(ANY_ID) + f". {JOIN}()"
+
+
+def calls(toolbox: ToolBox, earlier: str) -> Term:
+    """A call of any tool. Those that take the same arguments share them."""
+    names: dict[str, list[Term]] = {}
+    for tool in toolbox:
+        names.setdefault(to_regex(arguments(tool, earlier)), []).append(String(tool.name))
+    return either(*(either(*each) + "(" + Regex(taken) + ")" for taken, each in names.items()))
+
+
+def arguments(tool: Tool, earlier: str) -> Term:
+    """Required ones first, then any of the optional ones, each group in its order."""
     values = {name: value(type, earlier) for name, type in tool.types.items()}
     if len(tool.required) == 1:
         required = [values[tool.required[0]]]
     else:
         required = [f"{render_name(name)}=" + values[name] for name in tool.required]
     chosen = [f"{render_name(name)}=" + values[name] for name in tool.optional]
-    return tool.name + String("(") + _listed(required, chosen) + ")"
+    return _listed(required, chosen)
 
 
 def value(type: Type, earlier: str) -> Term:
@@ -91,14 +107,14 @@ def _literal(type: Type, earlier: str) -> Term:
 def _string(earlier: str) -> Term:
     """Text, `$$` for a dollar sign, and references.
 
-    A bare `$1` must not be followed by a digit, which would make it `$12`; `${1}` may be.
+    A bare `$1` must not be followed by a digit, which would make it `$12`; `${1}` may be. So
+    digits stand at the start or behind what is no bare reference.
     """
     if not earlier:
         return Regex(rf'"(?:{_PLAIN}|{_ESCAPE}|\$\$)*"')
     braced = rf"\$\{{(?:{earlier}){_PATH}\}}"
-    symbol = rf"(?:{_PLAIN}|{_ESCAPE}|\$\$|{braced})"
     no_digit = rf"(?:{_PLAIN_BUT_DIGITS}|{_ESCAPE}|\$\$|{braced})"
-    return Regex(rf'"{symbol}*(?:\$(?:{earlier})(?:{no_digit}{symbol}*)?)*"')
+    return Regex(rf'"[0-9]*(?:{no_digit}[0-9]*|\$(?:{earlier}))*"')
 
 
 def _array(array: Array, earlier: str) -> Term:
@@ -168,12 +184,12 @@ def _all_of(terms: Iterable[Term]) -> Term:
     return reduce(lambda left, right: left + right, terms)
 
 
-def _up_to(last: int) -> str:
+def up_to(last: int) -> str:
     """The regex of 1..last, digit by digit, so that it stays short however long the run."""
     if last < 1:
         return ""
     if last < 10:
         return f"[1-{last}]"
     tens, ones = divmod(last, 10)
-    full = f"(?:{_up_to(tens - 1)})[0-9]|" if tens > 1 else ""
+    full = f"(?:{up_to(tens - 1)})[0-9]|" if tens > 1 else ""
     return f"[1-9]|{full}{tens}[0-{ones}]"

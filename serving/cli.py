@@ -102,7 +102,9 @@ def _dry_command(settings: Settings, port: int, flags: list[str]) -> list[str]:
     cache = settings.cache_dir
     path = embedded.path(name, cache) if name in embedded.ADAPTERS else Path(name)
     weights = models.Weights(name, path)
-    return vllm_command.command(weights, port or engine_room.free_port(), gpu=gpu, extra=flags)
+    port = port or engine_room.free_port()
+    backend = settings.backend
+    return vllm_command.command(weights, port, gpu=gpu, backend=backend, extra=flags)
 
 
 @app.command()

@@ -46,7 +46,9 @@ def answer(
         raise UsageError("the question is empty; write one")
     if question != question.encode(errors="replace").decode():
         raise UsageError("the question holds half a character; write it in UTF-8")
-    plan_regex(toolbox)  # imports Outlines here, a second that is no part of the run
+    plan_regex(
+        toolbox, 1, settings.max_tasks, settings.backend
+    )  # imports Outlines here, a second that is no part of the run
     return told(Run(question, toolbox, model, settings, examples).tell)
 
 
@@ -129,7 +131,8 @@ class Run:
                 f"the prompt has {count} tokens and the plan may take {most}, but "
                 f"{self._model.name} holds {self._model.context_tokens}; ask for less",
             )
-        regex = plan_regex(self._toolbox, first_id, self._settings.max_tasks)
+        wanted = self._settings
+        regex = plan_regex(self._toolbox, first_id, wanted.max_tasks, wanted.backend)
         return Sampling(most, regex, self._settings.temperature)
 
     async def _join(

@@ -18,6 +18,7 @@ import aiohttp
 import psutil
 
 from executor.errors import EngineError
+from planner_prompts.grammar import Backend
 from planner_prompts.profile import FEW_SHOT, Profile, profile_named
 from serving.engine_log import cause, stage
 from serving.model import VllmModel
@@ -42,6 +43,7 @@ class Engine:
     log: str
     profile_name: str = FEW_SHOT.name  # what the weights said when they were loaded
     warm: tuple[str, ...] = ()  # digests of what it is warm for
+    backend: Backend = "outlines"  # what it compiles grammars with
     proved: bool = False  # it obeys grammars
 
     @property

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from executor.errors import UsageError
+from planner_prompts.grammar import Backend
 from serving.engine import Engine, end
 from serving.models import Weights
 from serving.settings import Settings
@@ -64,12 +65,14 @@ class EngineRoom:
         if known is not None and known.pid == engine.pid:
             self._state.unlink(missing_ok=True)
 
-    def launch(self, weights: Weights, port: int, *, extra: Sequence[str]) -> Engine:
+    def launch(
+        self, weights: Weights, port: int, *, backend: Backend, extra: Sequence[str]
+    ) -> Engine:
         """Starts the engine's process and returns at once; it answers later."""
         log = self._directory / "engine.log"
         profile = weights.profile
         key = secrets.token_urlsafe(24)
-        arguments = command(weights, port, gpu=has_gpu(), extra=extra)
+        arguments = command(weights, port, gpu=has_gpu(), backend=backend, extra=extra)
         # Not subprocess.Popen, which expects that whoever starts a process also outlives it.
         with self._writing():  # the log
             pid = os.posix_spawn(
@@ -93,6 +96,7 @@ class EngineRoom:
             weights=str(weights.path),
             log=str(log),
             profile_name=profile.name,
+            backend=backend,
         )
         try:
             self.remember(engine)
@@ -151,11 +155,17 @@ def find_or_launch(
         engine = room.find()
         if engine is None:
             check_port(port)
-            return room.launch(weights, port or free_port(), extra=extra), True
+            port = port or free_port()
+            return room.launch(weights, port, backend=settings.backend, extra=extra), True
     if engine.weights != str(weights.path):
         raise UsageError(
             f"an engine with the model {engine.model} ({engine.weights}) is running and "
             f"{weights.name} ({weights.path}) is asked for; end it with ./scripts/stop.sh"
+        )
+    if engine.backend != settings.backend:
+        raise UsageError(
+            f"the running engine compiles grammars with {engine.backend}, and {settings.backend} "
+            "is asked for (HEADSTART_BACKEND); end it with ./scripts/stop.sh"
         )
     return engine, False
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from executor.errors import UsageError
+from planner_prompts.grammar import BUDGETS, Backend
 from planner_prompts.profile import Profile, profile_named
 
 EMBEDDED = "embedded"
@@ -25,6 +26,8 @@ class Settings:
     engine_url: str = ""  # somebody else's vLLM; empty: our own
     engine_key: str = ""
     cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "headstart")
+
+    backend: Backend = "outlines"  # of the engine, for grammars
 
     deadline: float = 120.0  # of a run: planner, tools and joiner together
     max_plans: int = 2
@@ -49,6 +52,7 @@ class Settings:
             profile=_profile(env, "HEADSTART_PROFILE"),
             engine_url=env.get("HEADSTART_ENGINE_URL", default.engine_url),
             engine_key=env.get("HEADSTART_ENGINE_KEY", default.engine_key),
+            backend=_backend(env, "HEADSTART_BACKEND"),
             cache_dir=Path(cache).expanduser(),
             deadline=_number(env, "HEADSTART_DEADLINE", default.deadline, least=1),
             max_plans=_whole(env, "HEADSTART_MAX_PLANS", default.max_plans, least=1),
@@ -58,6 +62,14 @@ class Settings:
 
 def _profile(env: Mapping[str, str], name: str) -> Profile | None:
     return profile_named(env[name], name) if env.get(name) else None
+
+
+def _backend(env: Mapping[str, str], name: str) -> Backend:
+    wanted = env.get(name) or "outlines"
+    for backend in BUDGETS:
+        if backend == wanted:
+            return backend
+    raise UsageError(f"{name} is {wanted!r}; it must be {' or '.join(BUDGETS)}")
 
 
 def _number(env: Mapping[str, str], name: str, default: float, *, least: int) -> float:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from executor.errors import EngineError, UsageError
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
+from planner_prompts.grammar import plan_grammar
 from planner_prompts.profile import FEW_SHOT
 from serving import models, warmup
 from serving.engine import Engine, Progress, wait_until_healthy
@@ -33,7 +34,7 @@ async def model(
             async with _in_time(settings):
                 progress("checking that the engine obeys grammars")
                 await warmup.prove_grammar(connected)
-                await warmup.warm(connected, toolbox, examples, settings.max_tasks)
+                await warmup.warm(connected, toolbox, examples, settings)
             yield connected
         return
     engine, is_new = find_or_launch(await _prepare(settings, progress), settings)
@@ -90,7 +91,7 @@ async def _ready(
 ) -> Engine:
     """Waits for the engine, proves it once, warms it once for each toolbox; keeps that in mind."""
     profile = settings.profile or engine.profile
-    digest = warmup.digest(toolbox, settings.max_tasks, profile)
+    digest = warmup.digest(toolbox, settings, profile)
     await wait_until_healthy(engine, settings.engine_start, progress)
     if engine.proved and digest in engine.warm:
         return engine
@@ -98,8 +99,9 @@ async def _ready(
         if not engine.proved:
             progress("checking that the engine obeys grammars")
             await warmup.prove_grammar(connected)
-        progress("compiling the grammar of the tools")
-        await warmup.warm(connected, toolbox, examples, settings.max_tasks)
+        grammar = plan_grammar(toolbox, 1, settings.max_tasks, settings.backend)
+        progress(f"compiling the grammar of the tools: {grammar}")
+        await warmup.warm(connected, toolbox, examples, settings)
     return EngineRoom(settings.cache_dir).note_ready(engine, digest)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from planner_prompts.grammar import Backend
 from serving.models import Weights
 
 HOST = "127.0.0.1"
@@ -31,7 +32,9 @@ def has_gpu() -> bool:
     return listed.returncode == 0 and "GPU" in listed.stdout
 
 
-def command(weights: Weights, port: int, *, gpu: bool, extra: Sequence[str] = ()) -> list[str]:
+def command(
+    weights: Weights, port: int, *, gpu: bool, backend: Backend, extra: Sequence[str] = ()
+) -> list[str]:
     """The command line of the engine. The `vllm` command of the CPU package can't be used."""
     return [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
@@ -39,7 +42,7 @@ def command(weights: Weights, port: int, *, gpu: bool, extra: Sequence[str] = ()
         *("--served-model-name", weights.name),
         *("--host", HOST),
         *("--port", str(port)),
-        *("--structured-outputs-config", '{"backend": "outlines"}'),
+        *("--structured-outputs-config", f'{{"backend": "{backend}"}}'),
         "--enable-prefix-caching",
         "--disable-uvicorn-access-log",
         *("--max-model-len", "auto"),  # the model's own, or what the memory has room for

@@ -18,11 +18,13 @@ from planner_prompts.grammar import join_regex, plan_regex
 from planner_prompts.messages import Message
 from planner_prompts.profile import Profile
 from serving.model import Model, Sampling
+from serving.settings import Settings
 
 
-def digest(toolbox: ToolBox, max_tasks: int, profile: Profile) -> str:
+def digest(toolbox: ToolBox, settings: Settings, profile: Profile) -> str:
     """Names what `warm` prepares: the grammar of a toolbox's first plans, and its prompt."""
-    prepared = f"{profile.name}\n{plan_regex(toolbox, 1, max_tasks)}"
+    regex = plan_regex(toolbox, 1, settings.max_tasks, settings.backend)
+    prepared = f"{profile.name}\n{regex}"
     return hashlib.sha256(prepared.encode()).hexdigest()[:16]
 
 
@@ -38,11 +40,13 @@ async def prove_grammar(model: Model) -> None:
         )
 
 
-async def warm(model: Model, toolbox: ToolBox, examples: Sequence[Example], max_tasks: int) -> None:
+async def warm(
+    model: Model, toolbox: ToolBox, examples: Sequence[Example], settings: Settings
+) -> None:
     """Has the engine compile the toolbox's grammars and cache the prompt's constant part."""
     messages = render.opening(toolbox, examples, "Hello?", model.profile)
     for regex in (
-        plan_regex(toolbox, 1, max_tasks),
+        plan_regex(toolbox, 1, settings.max_tasks, settings.backend),
         join_regex(replan=True),
         join_regex(replan=False),
     ):

@@ -8,12 +8,23 @@ import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outlines.types.dsl import to_regex
 from outlines_core import Index, Vocabulary
 
+from executor.errors import UsageError
 from executor.parser import PlanParser
 from executor.plan import render
 from executor.tools import Tool, ToolBox, tool
-from planner_prompts.grammar import join_regex, matches, plan_regex
+from planner_prompts import terms
+from planner_prompts.grammar import (
+    BUDGETS,
+    Backend,
+    estimated_states,
+    join_regex,
+    matches,
+    plan_grammar,
+    plan_regex,
+)
 
 
 @tool
@@ -46,40 +57,38 @@ DOTTED = Tool.from_json_schema(
     {"type": "object", "properties": {"max-age": {"type": "integer"}}},
     lambda **_: None,
 )
+BYTES_ONLY = Vocabulary(256, {bytes([byte]): [byte] for byte in range(256)})  # and an end
 TOOLBOX = ToolBox([now, look, convert, move, total, choose, DOTTED])
 
 
 @cache
 def grammar(first_id: int = 1, max_tasks: int = 3) -> str:
-    return plan_regex(TOOLBOX, first_id, max_tasks)
+    return plan_regex(TOOLBOX, first_id, max_tasks, "guidance")  # which has all lines written out
 
 
-def test_the_regex_of_one_task_reads_so() -> None:
+def test_the_regex_of_two_tools_reads_so() -> None:
     escape = r'\\(?:["\\/bfnrt]|u(?:[0-9A-CEFa-cef][0-9A-Fa-f]|[Dd][0-7])[0-9A-Fa-f]{2})'
     path = r"(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]?)\])*"
     string = rf'"(?:[^"\\$\x00-\x1f]|{escape}|\$\$)*"'
     integer = "(?:-?(?:0|[1-9][0-9]*))"
     first = (
-        r"1\.\ (join\(\)|"
-        rf"(look\(({string})(,\ limit=({integer}))?(,\ exact=((?:true|false)))?\))" + "\\\n"
+        r"1\.\ (join\(\)|((now)\(()\)|"
+        rf"(look)\((({string})(,\ limit=({integer}))?(,\ exact=((?:true|false)))?)\))" + "\\\n"
         r"2\.\ join\(\))"
     )
-    assert plan_regex(ToolBox([look]), max_tasks=1) == first
+    assert plan_regex(ToolBox([now, look]), max_tasks=1) == first
 
     # From the second task of a run on, references may stand for a value and in a string.
-    one = "(?:[1-1])"
-    ref = rf"(\${one}{path})"
-    braced = rf"\$\{{{one}{path}\}}"
-    text = rf'(?:[^"\\$\x00-\x1f]|{escape}|\$\$|{braced})'
-    no_digit = rf'(?:[^"\\$\x00-\x1f0-9]|{escape}|\$\$|{braced})'
-    string = rf'("{text}*(?:\${one}(?:{no_digit}{text}*)?)*")'
+    ref = rf"(\$(?:[1-1]){path})"
+    symbol = rf'(?:[^"\\$\x00-\x1f0-9]|{escape}|\$\$|\$\{{(?:[1-1]){path}\}})'
+    string = rf'("[0-9]*(?:{symbol}[0-9]*|\$(?:[1-1]))*")'
     second = (
-        r"2\.\ (join\(\)|"
-        rf"(look\(({string}|{ref})(,\ limit=(({integer})|{ref}))?"
-        rf"(,\ exact=(((?:true|false))|{ref}))?\))" + "\\\n"
+        r"2\.\ (join\(\)|((now)\(()\)|"
+        rf"(look)\((({string}|{ref})(,\ limit=(({integer})|{ref}))?"
+        rf"(,\ exact=(((?:true|false))|{ref}))?)\))" + "\\\n"
         r"3\.\ join\(\))"
     )
-    assert plan_regex(ToolBox([look]), first_id=2, max_tasks=1) == second
+    assert plan_regex(ToolBox([now, look]), first_id=2, max_tasks=1) == second
 
 
 # Arguments of task 4, which may refer to 1, 2 and 3.
@@ -188,9 +197,7 @@ def test_the_model_cannot_write(call: str) -> None:
 
 
 def test_the_engines_automaton_takes_the_same_texts() -> None:
-    end = 256  # the token behind all bytes
-    bytes_only = Vocabulary(end, {bytes([byte]): [byte] for byte in range(end)})
-    automaton = Index(grammar(first_id=4, max_tasks=1), bytes_only)
+    automaton = Index(grammar(first_id=4, max_tasks=1), BYTES_ONLY)
 
     def takes(text: str) -> bool:
         state = automaton.get_initial_state()
@@ -272,6 +279,72 @@ def plans(first_id: int) -> st.SearchStrategy[str]:
     assert regex.startswith(empty)
     some_task = regex.replace(empty, rf"{first_id}\.\ (", 1)
     return st.from_regex(some_task, fullmatch=True)
+
+
+def many(count: int) -> ToolBox:
+    """Tools of which no two take the same arguments."""
+
+    def made(at: int) -> Tool:
+        properties = {f"a_{at}": {"type": "string"}, "b": {"type": "integer"}}
+        schema = {"type": "object", "properties": properties}
+        return Tool.from_json_schema(f"tool_{at}", "", schema, lambda **_: None)
+
+    return ToolBox(map(made, range(count)))
+
+
+@pytest.mark.parametrize(
+    ("toolbox", "backend", "form", "counted"),
+    [
+        (ToolBox([]), "outlines", "unrolled", 16),
+        (ToolBox([now]), "outlines", "unrolled", 16),
+        (ToolBox([now, look, convert]), "outlines", "loop", 6),
+        (TOOLBOX, "outlines", "loop", 1),
+        (TOOLBOX, "guidance", "unrolled", 16),
+        (many(12), "outlines", "loop", 0),
+        (many(200), "guidance", "loop", 1),
+    ],
+)
+def test_as_many_lines_are_written_out_as_the_backend_can_bear(
+    toolbox: ToolBox, backend: Backend, form: str, counted: int
+) -> None:
+    found = plan_grammar(toolbox, backend=backend)
+    assert (found.form, found.counted) == (form, counted), str(found)
+    assert estimated_states(found.regex) <= max(BUDGETS[backend].wanted, found.states_a_line)
+
+
+def test_too_many_tools_are_told_what_can_be_done() -> None:
+    with pytest.raises(UsageError, match=r"80 tools .* or set HEADSTART_BACKEND=guidance"):
+        plan_regex(many(80))
+    with pytest.raises(UsageError, match=r"4000 tools .* offer fewer \(toolbox.subset\(names\)\)$"):
+        plan_regex(many(4000), backend="guidance")
+
+
+@pytest.mark.parametrize("toolbox", [TOOLBOX, ToolBox([look]), many(3)], ids=len)
+def test_states_are_estimated_somewhat_above_those_of_the_engine(toolbox: ToolBox) -> None:
+    regex = plan_regex(toolbox, 8, 2)
+    real = len(Index(regex, BYTES_ONLY).get_transitions())
+    assert real <= estimated_states(regex) <= 2 * real
+
+
+@pytest.mark.parametrize(
+    ("text", "is_in"),
+    [
+        ("4. now()\n5. look($4)\n6. join()", True),
+        ("4. now()\n5. now()\n6. look($5)\n7. join()", True),
+        ("5. now()\n6. join()", False),
+        ("4. look($4)\n5. join()", False),
+        ("4. now()\n6. now()\n7. join()", False),
+        ("4. now()\n5. now()\n9. now()\n1. look($77)\n12. join()", True),
+        ("4. now()\n5. now()\n06. join()", False),
+        ("4. now()\n5. now()\n6. look($0)\n7. join()", False),
+        ("4. now()\n5. now()\n6. fly()\n7. join()", False),
+        ("4. now()\n5. now()\n6. now()", False),
+        ("4. now()\n5. now()\n6. join()\n", False),
+    ],
+)
+def test_behind_the_counted_lines_only_ids_are_open(text: str, is_in: bool) -> None:
+    term = terms.plan(ToolBox([now, look]), range(4, 12), counted=2)
+    assert matches(to_regex(term), text) is is_in
 
 
 @pytest.mark.parametrize(

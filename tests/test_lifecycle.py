@@ -31,7 +31,7 @@ validate_parsed_serve_args(make_arg_parser(FlexibleArgumentParser()).parse_args(
 @pytest.mark.engine
 @pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "gpu"])
 def test_vllm_knows_every_flag_that_we_pass(gpu: bool) -> None:
-    flags = command(Weights("name", Path("weights")), 8000, gpu=gpu)[3:]
+    flags = command(Weights("name", Path("weights")), 8000, gpu=gpu, backend="guidance")[3:]
     done = subprocess.run(
         [sys.executable, "-c", PARSE, *flags], capture_output=True, text=True, check=False
     )
@@ -39,7 +39,7 @@ def test_vllm_knows_every_flag_that_we_pass(gpu: bool) -> None:
 
 
 def test_the_command_and_the_environment_keep_to_themselves() -> None:
-    flags = command(Weights("name", Path("weights")), 8000, gpu=False)
+    flags = command(Weights("name", Path("weights")), 8000, gpu=False, backend="outlines")
     assert flags[flags.index("--host") + 1] == "127.0.0.1"
     assert "secret" not in " ".join(flags)
     env = environment("secret")
@@ -84,11 +84,18 @@ def test_a_running_engine_serves_its_own_weights_only(
     assert "an engine with the model embedded (/weights) is running" in str(refusal.value)
 
 
+def test_a_running_engine_keeps_its_backend(tmp_path: Path, sleeper: Engine) -> None:
+    EngineRoom(tmp_path).remember(sleeper)
+    weights, settings = Weights("embedded", Path("/weights")), Settings(cache_dir=tmp_path)
+    with pytest.raises(UsageError, match=r"with outlines, and guidance is asked for .*stop\.sh"):
+        find_or_launch(weights, replace(settings, backend="guidance"))
+
+
 def test_weights_that_name_no_profile_start_no_engine(tmp_path: Path) -> None:
     (tmp_path / "planner.json").write_text('{"profile": "loud"}')
     room = EngineRoom(tmp_path / "cache")
     with pytest.raises(UsageError, match="'loud'; it must be few-shot or tuned"):
-        room.launch(Weights("name", tmp_path), free_port(), extra=())
+        room.launch(Weights("name", tmp_path), free_port(), backend="outlines", extra=())
     assert room.find() is None
 
 
@@ -145,7 +152,7 @@ def test_an_engine_that_dies_while_loading_names_the_cause(tmp_path: Path) -> No
     (tmp_path / "weights" / "config.json").write_text('{"model_type": "nonsense"}')
     room = EngineRoom(tmp_path)
     weights = Weights("broken", tmp_path / "weights")
-    engine = room.launch(weights, free_port(), extra=())
+    engine = room.launch(weights, free_port(), backend="outlines", extra=())
     with pytest.raises(EngineError) as error:
         asyncio.run(wait_until_healthy(engine, 120, lambda _: None))
     headline, *tail = str(error.value).splitlines()
@@ -165,7 +172,7 @@ def test_an_engine_that_cannot_be_written_down_is_not_left_running(
         "serving.engine_room.end", lambda engine: launched.append(engine) or end(engine)
     )
     with pytest.raises(UsageError, match=r"can't write to .* set HEADSTART_CACHE"):
-        room.launch(Weights("name", tmp_path), free_port(), extra=())
+        room.launch(Weights("name", tmp_path), free_port(), backend="outlines", extra=())
     (engine,) = launched
     assert not engine.processes()
 
@@ -174,7 +181,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     room = EngineRoom(tmp_path)
     (tmp_path / "engine" / "engine.log").mkdir()
     with pytest.raises(UsageError, match=r"can't write to .* set HEADSTART_CACHE"):
-        room.launch(Weights("name", tmp_path), free_port(), extra=())
+        room.launch(Weights("name", tmp_path), free_port(), backend="outlines", extra=())
 
 
 def test_a_free_port_is_free_until_it_is_not() -> None:

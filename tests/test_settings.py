@@ -20,6 +20,7 @@ GOOD: list[tuple[dict[str, str], dict[str, Any]]] = [
         {"HEADSTART_ENGINE_URL": "http://gpu:8000", "HEADSTART_ENGINE_KEY": "k"},
         {"engine_url": "http://gpu:8000", "engine_key": "k"},
     ),
+    ({"HEADSTART_BACKEND": "guidance"}, {"backend": "guidance"}),
     ({"HEADSTART_DEADLINE": "2.5"}, {"deadline": 2.5}),
     ({"HEADSTART_DEADLINE": ""}, {"deadline": 120.0}),
     ({"HEADSTART_MAX_PLANS": "1"}, {"max_plans": 1}),
@@ -45,6 +46,7 @@ def test_the_environment_changes_what_it_names_and_nothing_else(
     [
         ("HEADSTART_PROFILE", "loud", "it must be few-shot or tuned"),
         ("HEADSTART_PROFILE", "Tuned", "it must be few-shot or tuned"),
+        ("HEADSTART_BACKEND", "xgrammar", "it must be outlines or guidance"),
         ("HEADSTART_DEADLINE", "soon", "it must be a number, 1 or more"),
         ("HEADSTART_DEADLINE", "2s", "it must be a number, 1 or more"),
         ("HEADSTART_DEADLINE", "0", "it must be a number, 1 or more"),

@@ -45,7 +45,7 @@ async def test_our_engine_is_addressed_as_its_weights_say_unless_the_settings_do
             assert model.profile == profile
     found = room.find()
     assert found is not None
-    digest = warmup.digest(TOOLBOX, settings.max_tasks, profile)
+    digest = warmup.digest(TOOLBOX, settings, profile)
     assert set(found.warm) == {"before", digest}
 
 
@@ -67,6 +67,6 @@ async def test_somebody_elses_engine_is_addressed_as_the_settings_say(
 async def test_an_engine_is_warmed_with_the_prompt_that_it_will_get(profile: Profile) -> None:
     model = ScriptedModel(["", "", ""])
     model.profile = profile
-    await warmup.warm(model, TOOLBOX, (), 16)
+    await warmup.warm(model, TOOLBOX, (), Settings())
     *expected, _ = opening(TOOLBOX, (), "any", profile)
     assert [messages[:-1] for messages, _ in model.requests] == [expected] * 3

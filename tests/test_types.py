@@ -32,7 +32,7 @@ def from_schema(schema: Any, defs: Any = None) -> Tool:
 
 
 def can_write(made: Tool, text: str) -> bool:
-    regex = plan_regex(ToolBox([made]), ID, max_tasks=1)
+    regex = plan_regex(ToolBox([made]), ID, max_tasks=1, backend="guidance")
     return matches(regex, f"{ID}. {made.name}({text})\n{ID + 1}. join()")
 
 
@@ -368,7 +368,7 @@ def test_a_plan_is_written_within_the_grammar_and_read_back(
             types = toolbox[item.tool_name].types
             assert all(fits(value, types[name]) for name, value in item.args.items())
     text = "\n".join(render(item, toolbox) for item in items)
-    assert matches(plan_regex(toolbox, first_id, max_tasks=2), text)
+    assert matches(plan_regex(toolbox, first_id, max_tasks=2, backend="guidance"), text)
     parser = PlanParser(toolbox, first_id)
     found: list[Task | Join] = []
     done = 0

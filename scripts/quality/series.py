@@ -76,7 +76,7 @@ async def _outcomes(
     found: dict[int, Outcome] = {}
     for at in timed:
         case = cases[at]
-        await warmup.warm(model, case.toolbox, (), settings.max_tasks)
+        await warmup.warm(model, case.toolbox, (), settings)
         found[at] = await run(case, model, settings, timed=True)
         told(len(found))
 
