@@ -26,10 +26,11 @@ class ToolDefinitionError(UsageError):
 
 
 class PlanError(HeadstartError):
-    """A text that is no plan. `line` and `column` count from 1."""
+    """A text that is no plan, and the `reason`. `line` and `column` count from 1."""
 
-    def __init__(self, message: str, line: int, column: int) -> None:
-        super().__init__(f"line {line}, column {column}: {message}")
+    def __init__(self, reason: str, line: int, column: int) -> None:
+        super().__init__(f"line {line}, column {column}: {reason}")
+        self.reason = reason
         self.line = line
         self.column = column
 

@@ -47,6 +47,18 @@ class PlanText(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineRefused(Event):
+    """What stands in `plan_text` behind the last sealed task is void; the plan goes on from there,
+    or ends."""
+
+    type: ClassVar[str] = "line_refused"
+    plan: int
+    task_id: int  # that the line's task would have had
+    line: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSealed(Event):
     type: ClassVar[str] = "task_sealed"
     task_id: int
@@ -100,7 +112,7 @@ class PlanFinished(Event):
     type: ClassVar[str] = "plan_finished"
     plan: int
     tasks: int
-    ended_by: str  # join, length, error
+    ended_by: str  # join, length, limit, error
     message: str  # what broke it off; empty for a join
 
 

@@ -31,6 +31,7 @@ class PlanParser:
 
     A fault is raised as `PlanError` once everything sealed before it has been given out: when
     a `feed` finds both, it returns the tasks, and the next `feed` or `close` raises.
+    `line` and `column` count from 1 and say where the next character will stand.
     """
 
     def __init__(self, toolbox: ToolBox, first_id: int = 1) -> None:
@@ -38,8 +39,8 @@ class PlanParser:
         self._next_id = first_id
         self._place = _Place.CALL
         self._pieces: list[str] = []  # of the line, up to its seal
-        self._line = 1
-        self._column = 1  # of the next character
+        self.line = 1
+        self.column = 1
         self._joined = False
         self._fault: PlanError | None = None
 
@@ -58,18 +59,23 @@ class PlanParser:
     def close(self) -> list[Task | Join]:
         """Says that the text has ended. Raises PlanError if the plan has not."""
         self._raise_fault()
-        if "".join(self._pieces).strip():
+        if self.unsealed.strip():
             raise self._error("the plan ends in the middle of a task")
         if not self._joined:
             raise self._error(f"the plan ends without {self._next_id}. {JOIN}()")
         return []
+
+    @property
+    def unsealed(self) -> str:
+        """The last line, as far as it is read, if its task is not sealed."""
+        return "".join(self._pieces)
 
     def _raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
 
     def _error(self, message: str) -> PlanError:
-        return PlanError(message, self._line, self._column)
+        return PlanError(message, self.line, self.column)
 
     def _scan(self, text: str, sealed: list[Task | Join]) -> None:
         position = 0
@@ -104,13 +110,13 @@ class PlanParser:
 
     def _keep(self, text: str, start: int, end: int) -> int:
         self._pieces.append(text[start:end])
-        self._column += end - start
+        self.column += end - start
         return end
 
     def _break_line(self, position: int, in_string: bool) -> int:
         if in_string:
             raise self._error("a line break inside a string; write it as \\n")
-        if "".join(self._pieces).strip():
+        if self.unsealed.strip():
             raise self._error("the line ends before the task's closing parenthesis")
         self._new_line()
         return position
@@ -119,7 +125,7 @@ class PlanParser:
         if text[position] == "\n":
             self._new_line()
         elif text[position] in " \t\r":
-            self._column += 1
+            self.column += 1
         else:
             raise self._error("more text behind the task's closing parenthesis")
         return position + 1
@@ -127,15 +133,15 @@ class PlanParser:
     def _new_line(self) -> None:
         self._place = _Place.CALL
         self._pieces.clear()
-        self._line += 1
-        self._column = 1
+        self.line += 1
+        self.column = 1
 
     def _seal(self) -> Task | Join:
         call = "".join(self._pieces)
         if self._joined:
-            self._column = 1
+            self.column = 1
             raise self._error(f"a task behind {JOIN}(), which ends the plan")
-        item = Reader(call, self._line, self._toolbox).item(self._next_id)
+        item = Reader(call, self.line, self._toolbox).item(self._next_id)
         self._joined = isinstance(item, Join)
         self._next_id += 1
         self._place = _Place.TAIL

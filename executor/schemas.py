@@ -94,6 +94,13 @@ def types_of(parameters: Schema, where: str) -> dict[str, Type]:
     return types
 
 
+def type_of(schema: Any, where: str) -> Type:
+    """What a value of one schema can be. Raises ToolDefinitionError as `types_of` does."""
+    check_size(schema, where)
+    said = with_null(schema)
+    return _Reader(said).read(said, where) or Anything()
+
+
 class _Reader:
     """Reads one schema. A result of None says that no value fits, or none that ends in time."""
 

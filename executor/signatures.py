@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NotRequired
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NotRequired, Protocol
 
 import pydantic
 import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError
-from executor.schemas import Schema
+from executor.schemas import Schema, type_of
+from executor.types import Anything, Type
 
 Arguments = Mapping[str, Any]
+
+
+class Validate(Protocol):
+    """Gives the arguments as the function takes them.
+
+    Raises ArgumentError, with the path to the fault, unless that is in one of the `open`
+    parameters, whose values are not known yet; with such ones, the arguments come back as they are.
+    """
+
+    def __call__(self, args: Arguments, open: Collection[str] = ()) -> dict[str, Any]: ...
+
+
+_OF_NAMES = ("required", "additionalProperties")  # keywords that look at no value
 
 _typed_dict: Any = TypedDict  # made at run time, which type checkers don't follow
 
@@ -73,24 +87,37 @@ def schema_of(function: Callable[..., Any], adapter: pydantic.TypeAdapter[Any]) 
     return schema
 
 
-def signature_validator(
-    adapter: pydantic.TypeAdapter[Any],
-) -> Callable[[Arguments], dict[str, Any]]:
-    """Checks arguments against a signature; raises ArgumentError with the path to the fault."""
+def result_type(function: Callable[..., Any]) -> Type:
+    """What the function says that it gives: anything, if it says nothing that JSON can hold."""
+    hint = typing.get_type_hints(function, include_extras=True).get("return", Any)
+    try:
+        schema = pydantic.TypeAdapter(hint).json_schema(mode="serialization")
+    except pydantic.errors.PydanticUserError:
+        return Anything()
+    return type_of(schema, f"{function.__name__}: its result")
 
-    def validate(args: Arguments) -> dict[str, Any]:
+
+def signature_validator(adapter: pydantic.TypeAdapter[Any]) -> Validate:
+    """Checks arguments against a signature."""
+
+    def validate(args: Arguments, open: Collection[str] = ()) -> dict[str, Any]:
         try:
             checked: dict[str, Any] = adapter.validate_python(dict(args))
         except pydantic.ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise ArgumentError(f"{_path(first['loc'])}: {first['msg']}") from None
+            for fault in error.errors(include_url=False):
+                if fault["loc"][:1] == () or fault["loc"][0] not in open:
+                    raise ArgumentError(f"{_path(fault['loc'])}: {fault['msg']}") from None
+            return dict(args)
         return checked
 
     return validate
 
 
-def schema_validator(name: str, parameters: Schema) -> Callable[[Arguments], dict[str, Any]]:
-    """The same for a JSON Schema. Raises ToolDefinitionError if it is none, or of no object."""
+def schema_validator(name: str, parameters: Schema) -> Validate:
+    """Checks arguments against a JSON Schema.
+
+    Raises ToolDefinitionError if it is none, or not of an object.
+    """
     import jsonschema  # costs a tenth of a second, and most toolboxes don't need it
 
     try:
@@ -102,10 +129,11 @@ def schema_validator(name: str, parameters: Schema) -> Callable[[Arguments], dic
 
     validator = jsonschema.Draft202012Validator(parameters)
 
-    def validate(args: Arguments) -> dict[str, Any]:
-        error = next(validator.iter_errors(dict(args)), None)
-        if error is not None:
-            raise ArgumentError(f"{_path(error.absolute_path)}: {error.message}")
+    def validate(args: Arguments, open: Collection[str] = ()) -> dict[str, Any]:
+        for error in validator.iter_errors(dict(args)):
+            path = error.absolute_path
+            if path[0] not in open if path else not open or error.validator in _OF_NAMES:
+                raise ArgumentError(f"{_path(path)}: {error.message}")
         return dict(args)
 
     return validate

@@ -9,17 +9,19 @@ from typing import Any, overload
 
 from executor.errors import ToolDefinitionError, UsageError
 from executor.plan import JOIN, NAME, Value
-from executor.schemas import Schema, check_size, types_of, with_null
+from executor.schemas import Schema, check_size, type_of, types_of, with_null
 from executor.signatures import (
-    Arguments,
+    Validate,
     arguments_adapter,
+    result_type,
     schema_of,
     schema_validator,
     signature_validator,
 )
-from executor.types import Type, arranged
+from executor.types import Anything, Type, arranged
 
 DEFAULT_TIMEOUT = 30.0  # seconds
+ANYTHING = Anything()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,10 +36,11 @@ class Tool:
     description: str
     parameters: Schema
     function: Callable[..., Any]
-    validate: Callable[[Arguments], dict[str, Any]]
+    validate: Validate
     timeout: float = DEFAULT_TIMEOUT
     eager: bool = True
     idempotent: bool = False
+    returns: Type = ANYTHING  # what is known of its result
     types: Mapping[str, Type] = field(init=False, repr=False)  # of the parameters, by name
 
     def __post_init__(self) -> None:
@@ -56,13 +59,22 @@ class Tool:
 
     @classmethod
     def from_json_schema(
-        cls, name: str, description: str, parameters: Schema, call: Callable[..., Any]
+        cls,
+        name: str,
+        description: str,
+        parameters: Schema,
+        call: Callable[..., Any],
+        returns: Schema | None = None,
     ) -> Tool:
-        """A tool from a JSON Schema object; `call` takes the arguments by name, async or plain."""
+        """A tool from a JSON Schema object; `call` takes the arguments by name, async or plain.
+
+        `returns` is the schema of its result, if that is known.
+        """
         check_size(parameters, name)
         parameters = with_null(parameters)
         validate = schema_validator(name, parameters)
-        return cls(name, description, parameters, call, validate)
+        result = ANYTHING if returns is None else type_of(returns, f"{name}: its result")
+        return cls(name, description, parameters, call, validate, returns=result)
 
     @property
     def properties(self) -> Mapping[str, Schema]:
@@ -151,6 +163,7 @@ def tool(
             parameters=schema_of(function, adapter),
             function=function,
             validate=signature_validator(adapter),
+            returns=result_type(function),
             timeout=timeout,
             eager=eager,
             idempotent=idempotent,

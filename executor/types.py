@@ -70,6 +70,7 @@ class Anything:
 
 Type = Scalar | Choice | Array | Object | Union | Anything
 
+_NUMBERS = {"integer", "number"}
 _IS: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
@@ -86,10 +87,15 @@ def is_a(value: Any, kind: str) -> bool:
     return _IS[kind](value)
 
 
-def fits(value: Value, type: Type) -> bool:
-    """Whether the value is of the type. A reference is of any, a text with references is a text."""
+def fits(
+    value: Value, type: Type, is_ref_of: Callable[[Ref, Type], bool] = lambda ref, type: True
+) -> bool:
+    """Whether the value is of the type. A text with references is a text.
+
+    A reference that is a whole value is of any type, unless `is_ref_of` knows better.
+    """
     if isinstance(value, Ref):
-        return True
+        return is_ref_of(value, type)
     match type:
         case Anything():
             return True
@@ -104,18 +110,68 @@ def fits(value: Value, type: Type) -> bool:
         case Choice(values=values):
             return any(_same(value, each) for each in values)
         case Union(choices=choices):
-            return any(fits(value, each) for each in choices)
+            return any(fits(value, each, is_ref_of) for each in choices)
         case Array(first=first, rest=rest, least=least):
             if not is_a(value, "array") or len(value) < least:
                 return False
             types = [*first, *[rest] * (len(value) - len(first))][: len(value)]
-            return all(each and fits(item, each) for item, each in zip(value, types, strict=True))
+            return all(
+                each and fits(item, each, is_ref_of)
+                for item, each in zip(value, types, strict=True)
+            )
         case Object(required=required, optional=optional, rest=rest):
             if not is_a(value, "object") or not required.keys() <= value.keys():
                 return False
             named = {**required, **optional}
             of = {name: named.get(name, rest) for name in value}
-            return all(each and fits(value[name], each) for name, each in of.items())
+            return all(each and fits(value[name], each, is_ref_of) for name, each in of.items())
+
+
+def kinds(type: Type) -> frozenset[str]:
+    """What a value of the type can be, in JSON Schema's words."""
+    match type:
+        case Scalar(kind=kind):
+            return frozenset([kind])
+        case Choice(values=values):
+            return frozenset(kind for kind in _IS for each in values if is_a(each, kind))
+        case Union(choices=choices):
+            return frozenset[str]().union(*map(kinds, choices))
+        case Array():
+            return frozenset(["array"])
+        case Object():
+            return frozenset(["object"])
+        case Anything():
+            return frozenset(_IS)
+
+
+def can_be(given: Type, wanted: Type) -> bool:
+    """Whether a value of the one type may be one of the other, as far as kinds tell.
+
+    A text may be read as a number or the like, but nothing else as a text.
+    """
+    able = kinds(given)
+    if able & _NUMBERS:
+        able |= _NUMBERS
+    if "string" in able:
+        able |= {*SCALARS}
+    return bool(able & kinds(wanted))
+
+
+def part(type: Type, step: str | int) -> Type | None:
+    """The type of what stands under a key, or at an index; None if nothing can stand there."""
+    match type:
+        case Anything():
+            return type
+        case Union(choices=choices):
+            found = [each for each in (part(choice, step) for choice in choices) if each]
+            return Union(tuple(found)) if found else None
+        case Array(first=first, rest=rest) if isinstance(step, int):
+            return first[step] if step < len(first) else rest
+        case Object(required=required, optional=optional, rest=rest) if isinstance(step, str):
+            return {**required, **optional}.get(step, rest)
+        case Choice() if kinds(type) & {"array", "object"}:
+            return Anything()
+    return None
 
 
 def _same(value: Value, choice: Any) -> bool:

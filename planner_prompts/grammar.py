@@ -83,10 +83,15 @@ def plan_regex(
 
 @lru_cache(_REMEMBERED)
 def plan_grammar(
-    toolbox: ToolBox, first_id: int = 1, max_tasks: int = 16, backend: Backend = "outlines"
+    toolbox: ToolBox,
+    first_id: int = 1,
+    max_tasks: int = 16,
+    backend: Backend = "outlines",
+    counted_at_least: int = 0,
 ) -> Grammar:
     """The tightest grammar within the backend's budget: as many lines written out as fit.
 
+    `counted_at_least` are, whether they fit or not.
     Raises UsageError for a toolbox of which not even a loop over its calls can be compiled.
     """
     from outlines.types.dsl import to_regex
@@ -104,7 +109,7 @@ def plan_grammar(
             "(toolbox.subset(names))" + _or_the_other(line, backend)
         )
     fit = budget.wanted // line
-    counted = max_tasks if fit >= max_tasks else max(0, fit - 1)  # one for the loop
+    counted = max_tasks if fit >= max_tasks else max(counted_at_least, fit - 1)  # one: the loop
     regex: str = to_regex(terms.plan(toolbox, ids, counted))
     return Grammar(regex, counted, max_tasks, line, budget.wanted)
 

@@ -62,6 +62,12 @@ def replan_messages(ending: str, first_id: int) -> list[Message]:
     return [_message("assistant", ending), _message("user", request)]
 
 
+def rewrite_messages(written: str, fault: str, id: int) -> list[Message]:
+    """A plan as far as it is written, with a fault in its last line, and the request to go on."""
+    request = _text("rewrite").substitute(fault=fault, id=id)
+    return [_message("assistant", written), _message("user", request)]
+
+
 def describe(tool: Tool) -> str:
     """A tool as the planner reads it: its signature and the first paragraph of its description."""
     parameters = ", ".join(_parameter(tool, name) for name in (*tool.required, *tool.optional))

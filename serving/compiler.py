@@ -103,13 +103,16 @@ class Run:
 
     async def _rounds(self, log: EventLog) -> str:
         execution = Execution(self._toolbox, self._settings.max_running, log)
-        first_id = 1
+        tasks: dict[int, Task] = {}  # of all plans
         for number in range(1, self._settings.max_plans + 1):
-            planner = Planner(self._model, self._toolbox, number=number, first_id=first_id)
-            sampling = await self._plan_sampling(first_id)
+            await self._check_room()
+            planner = Planner(
+                self._model, self._toolbox, self._settings, number=number, earlier=tasks
+            )
             with suppress(PlanError):  # told by plan_finished; what is sealed goes on to the joiner
-                async with aclosing(planner.tasks(self._transcript, sampling, log)) as tasks:
-                    await execution.perform(tasks)
+                async with aclosing(planner.tasks(self._transcript, log)) as sealed:
+                    await execution.perform(sealed)
+            tasks = {**tasks, **{task.id: task for task in planner.sealed}}
             self._transcript.append(render.plan_message(planner.text))
 
             may_replan = number < self._settings.max_plans
@@ -118,11 +121,10 @@ class Run:
             if ending.answer is not None:
                 return ending.answer
             log.emit(Replan(plan=number + 1, reason=ending.reason))
-            first_id = planner.next_id
-            self._transcript += render.replan_messages(ending.text, first_id)
+            self._transcript += render.replan_messages(ending.text, planner.next_id)
         raise AssertionError("the last round offers no replan")
 
-    async def _plan_sampling(self, first_id: int) -> Sampling:
+    async def _check_room(self) -> None:
         most = self._settings.plan_tokens
         if not await fits(self._model, self._transcript, most):
             count = await self._model.count_tokens(self._transcript)
@@ -131,9 +133,6 @@ class Run:
                 f"the prompt has {count} tokens and the plan may take {most}, but "
                 f"{self._model.name} holds {self._model.context_tokens}; ask for less",
             )
-        wanted = self._settings
-        regex = plan_regex(self._toolbox, first_id, wanted.max_tasks, wanted.backend)
-        return Sampling(most, regex, self._settings.temperature)
 
     async def _join(
         self,

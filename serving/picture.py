@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from executor.events import (
     AnswerText,
     Event,
+    LineRefused,
     PlanFinished,
     PlanStarted,
     PlanText,
@@ -67,6 +68,9 @@ class RunPicture:
                 if ended_by != "join":
                     self.notes.append(f"the plan was broken off ({ended_by}): {clean(message)}")
                 self._begin_join()
+            case LineRefused(line=line, message=message):
+                self.writing = ""
+                self.notes.append(f"refused {clean(line)}: {clean(message)}")
             case TaskSealed(task_id=task_id, line=line):
                 self.tasks[task_id] = TaskRow(line)
                 self.writing = self.writing.lstrip("\n").partition("\n")[2]

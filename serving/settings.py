@@ -32,6 +32,8 @@ class Settings:
     deadline: float = 120.0  # of a run: planner, tools and joiner together
     max_plans: int = 2
     max_tasks: int = 16  # in one plan
+    max_rewrites: int = 2  # of lines that can't be run, in one plan
+    line_chars: int = 4000  # of one line of a plan
     max_running: int = 16  # tasks of a run at once
     plan_tokens: int = 1024
     answer_tokens: int = 512
@@ -56,6 +58,7 @@ class Settings:
             cache_dir=Path(cache).expanduser(),
             deadline=_number(env, "HEADSTART_DEADLINE", default.deadline, least=1),
             max_plans=_whole(env, "HEADSTART_MAX_PLANS", default.max_plans, least=1),
+            max_rewrites=_whole(env, "HEADSTART_MAX_REWRITES", default.max_rewrites, least=0),
             temperature=_number(env, "HEADSTART_TEMPERATURE", default.temperature, least=0),
         )
 

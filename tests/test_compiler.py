@@ -23,6 +23,7 @@ from executor.events import (
     AnswerText,
     Event,
     EventLog,
+    LineRefused,
     PlanFinished,
     PlanText,
     Replan,
@@ -343,7 +344,7 @@ SCRIPTS: dict[str, tuple[list[Reply], str, dict[int, str], str]] = {
 async def test_whatever_the_model_writes(
     replies: list[Reply], ended_by: str, tasks: dict[int, str], last: str
 ) -> None:
-    events = await ask(ScriptedModel(replies), plan_tokens=20, answer_tokens=20)
+    events = await ask(ScriptedModel(replies), plan_tokens=20, answer_tokens=20, max_rewrites=0)
     planned = [event.ended_by for event in events if isinstance(event, PlanFinished)]
     assert planned == ([ended_by] if ended_by else [])
     assert ends(events) == tasks
@@ -357,11 +358,160 @@ async def test_whatever_the_model_writes(
 @virtual
 async def test_a_broken_plan_goes_into_the_transcript_as_far_as_it_was_run() -> None:
     model = ScriptedModel([SEARCH + "2. fly()\n3. join()", "Answer: a"])
-    events = await ask(model)
+    events = await ask(model, max_rewrites=0)
     assert model.requests[1][0][-2]["content"] == JOINED
     [planned] = [event for event in events if isinstance(event, PlanFinished)]
     assert planned.message == "line 2, column 4: no tool is called fly"
     assert planned.tasks == 1
+
+
+# Lines that are written again
+
+
+@virtual
+async def test_a_line_that_cannot_be_run_is_written_again_while_the_others_run() -> None:
+    model = ScriptedModel(
+        [
+            [Chunk(SEARCH), Chunk("2. search($1.name)\n", 1), Chunk('3. search("never")')],
+            [Chunk("2. search($1)\n3. join()", 0.25)],
+            "Answer: a",
+        ]
+    )
+    events = await ask(model)
+    assert [(brief(event), event.at) for event in events[4:-2]] == [
+        ("task_started 1", 0),
+        ("plan_text", 1),
+        ("line_refused 2", 1),
+        ("plan_text", 1.25),
+        ("task_sealed 2", 1.25),
+        ("plan_finished 1", 1.25),
+        ("task_finished 1", 1.5),
+        ("task_started 2", 1.5),
+        ("task_finished 2", 3),
+    ]
+    [refused] = [event for event in events if isinstance(event, LineRefused)]
+    assert refused.line == "2. search($1.name)"
+    assert refused.message.startswith("query: $1.name leads nowhere: $1 is string of search")
+
+    (first, _), (again, sampling), (joining, _) = model.requests
+    assert again[: len(first)] == first
+    written, asked = again[len(first) :]
+    assert written["content"] == SEARCH + "2. search($1.name)"
+    assert asked["content"].startswith("Line 2 can't be run: query: $1.name leads nowhere")
+    assert sampling.regex is not None
+    assert matches(sampling.regex, "2. search($1)\n3. join()")
+    assert not matches(sampling.regex, "3. search($1)\n4. join()")
+    # What the joiner reads is the plan as it was run.
+    assert joining[: len(first)] == first
+    assert joining[len(first)]["content"] == SEARCH + "2. search($1)\n3. join()"
+    assert len(joining) == len(first) + 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3. search($1)",  # a wrong id
+        "2. search($3)",  # a task that is not there
+        "2. search(1)",
+        "2. fly()",
+        "2. join()\nmore",
+        "so",
+    ],
+)
+@pytest.mark.parametrize("mended", [True, False])
+@virtual
+async def test_a_line_is_written_again_as_often_as_is_set(line: str, mended: bool) -> None:
+    last = "2. join()" if mended else line
+    replies = [SEARCH + line, *[line] * 2, last, "Answer: a"]
+    events = await ask(ScriptedModel(replies), max_rewrites=3)
+    refused = [event.task_id for event in events if isinstance(event, LineRefused)]
+    assert refused == [2] * (3 if mended else 4)
+    assert [event.ended_by for event in events if isinstance(event, PlanFinished)] == [
+        "join" if mended else "error"
+    ]
+    assert ends(events) == {1: "finished"}
+    assert isinstance(events[-1], RunFinished)
+
+
+@virtual
+async def test_rewrites_are_counted_by_the_plan_and_may_refer_to_the_plans_before() -> None:
+    model = ScriptedModel(
+        [
+            JOINED,
+            "Replan: more",
+            "3. join()",
+            "2. length($1.x)\n3. join()",
+            "2. length($1)\n3. search($2)\n4. join()",
+            "3. join()",
+            "Answer: a",
+        ]
+    )
+    events = await ask(model, max_rewrites=3)
+    assert [event.message for event in events if isinstance(event, LineRefused)] == [
+        "expected the id 2, found 3",
+        "text: $1.x leads nowhere: $1 is string of search, and has no 'x'",
+        "query: $2 is integer; inside a string, a reference becomes text",
+    ]
+
+
+def calls(*lines: str) -> str:
+    return "".join(f"{id}. {line}\n" for id, line in enumerate(lines, 1))
+
+
+ENDLESS = {
+    "a line without end": (
+        [SEARCH, '2. search("', *["abc "] * 20],
+        "limit",
+        1,
+        "line 2, column 52: the line is longer than 50 characters",
+    ),
+    "too many tasks": (
+        [calls(*[f'search("{at}")' for at in range(9)])],
+        "limit",
+        8,
+        "line 9, column 1: more than 8 tasks",
+    ),
+    "one call over and over": (
+        [calls('search("a")', *['search("b")'] * 20)],
+        "limit",
+        6,
+        "line 7, column 1: the same calls over and over",
+    ),
+    "two calls over and over": (
+        [calls(*['search("a")', 'search("b")'] * 10)],
+        "limit",
+        8,
+        "line 9, column 1: more than 8 tasks",
+    ),
+    "out of tokens": (
+        [calls('search("a")'), *'2. search("' + "b" * 50],
+        "length",
+        1,
+        "line 2, column 30: the plan ran out of tokens",
+    ),
+    "out of tokens in the middle of nonsense": (
+        ["so ", *["on and "] * 40],
+        "limit",
+        0,
+        "line 1, column 53: the line is longer than 50 characters",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "ended_by", "tasks", "message"), ENDLESS.values(), ids=ENDLESS.keys()
+)
+@virtual
+async def test_a_plan_always_ends_and_keeps_what_is_sealed(
+    chunks: list[str], ended_by: str, tasks: int, message: str
+) -> None:
+    model = ScriptedModel([[Chunk(text) for text in chunks], "Answer: a"])
+    events = await ask(model, plan_tokens=30, max_tasks=8, line_chars=50)
+    [planned] = [event for event in events if isinstance(event, PlanFinished)]
+    assert (planned.ended_by, planned.tasks, planned.message) == (ended_by, tasks, message)
+    assert ends(events) == dict.fromkeys(range(1, tasks + 1), "finished")
+    assert isinstance(events[-1], RunFinished)
+    assert model.requests[1][0][-2]["content"].endswith(f"{tasks + 1}. join()")
 
 
 @virtual

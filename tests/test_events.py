@@ -12,6 +12,7 @@ from executor.events import (
     AnswerText,
     Event,
     EventLog,
+    LineRefused,
     PlanFinished,
     PlanStarted,
     PlanText,
@@ -47,6 +48,7 @@ EXAMPLES: dict[str, Event] = {
     "run_started": RunStarted(run_id="f0", question="?", model="m", tools=["search"]),
     "plan_started": PlanStarted(plan=1),
     "plan_text": PlanText(plan=1, text="1. "),
+    "line_refused": LineRefused(plan=1, task_id=2, line="2. search($1.x)", message="no x"),
     "task_sealed": TaskSealed(
         task_id=2, tool="search", args={"query": "$1"}, needs=[1], line="2. search($1)"
     ),
@@ -68,6 +70,7 @@ FIELDS = {
     "run_started": "run_id question model tools",
     "plan_started": "plan",
     "plan_text": "plan text",
+    "line_refused": "plan task_id line message",
     "task_sealed": "task_id tool args needs line",
     "task_started": "task_id args",
     "task_finished": "task_id result seconds",

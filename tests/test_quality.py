@@ -97,8 +97,13 @@ MARKS: list[tuple[str, Case, tuple[str, ...], tuple[bool | None, ...]]] = [
         (PLAN, "Answer: K2, Everest: 238 m"),
         (True, True, False, True),
     ),
-    ("no plan", CASE, ("Let me think.", ANSWER), (False, False, True, True)),
-    ("no join", CASE, (PLAN.removesuffix("\n4. join()"), ANSWER), (False, False, True, True)),
+    ("no plan", CASE, (*["Let me think."] * 3, ANSWER), (False, False, True, True)),
+    (
+        "no join",
+        CASE,
+        (PLAN.removesuffix("\n4. join()"), "", "", ANSWER),
+        (False, False, True, True),
+    ),
     (
         "a needless replan",
         CASE,

@@ -24,6 +24,7 @@ GOOD: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"HEADSTART_DEADLINE": "2.5"}, {"deadline": 2.5}),
     ({"HEADSTART_DEADLINE": ""}, {"deadline": 120.0}),
     ({"HEADSTART_MAX_PLANS": "1"}, {"max_plans": 1}),
+    ({"HEADSTART_MAX_REWRITES": "0"}, {"max_rewrites": 0}),
     ({"HEADSTART_TEMPERATURE": "0"}, {"temperature": 0.0}),
     ({"HEADSTART_TEMPERATURE": " 0.7 "}, {"temperature": 0.7}),
     ({"HEADSTART_CACHE": "/data"}, {"cache_dir": Path("/data")}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,9 +90,13 @@ def _replaying(sample: Sample) -> ToolBox:
     return ToolBox(
         TOOLBOX[spec.name]
         if _bundled(spec)
-        else replace(tool, function=call_of(tool), validate=dict)
+        else replace(tool, function=call_of(tool), validate=_as_they_are)
         for spec, tool in zip(sample.tools, sample.toolbox, strict=True)
     )
+
+
+def _as_they_are(args: Mapping[str, Any], open: Collection[str] = ()) -> dict[str, Any]:
+    return dict(args)
 
 
 def _known_calls(sample: Sample) -> dict[str, Any]:
