@@ -30,6 +30,7 @@ class EngineRoom:
     """The directory in which one user's engine keeps its state file, its lock and its log."""
 
     def __init__(self, cache_dir: Path) -> None:
+        self._cache_dir = cache_dir
         self._directory = cache_dir / "engine"
         self._state = self._directory / "state.json"
         with self._writing():
@@ -78,7 +79,7 @@ class EngineRoom:
             pid = os.posix_spawn(
                 arguments[0],
                 arguments,
-                environment(key),
+                environment(key, self._cache_dir),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from planner_prompts.grammar import Backend
 from serving.models import Weights
@@ -51,11 +52,13 @@ def command(
     ]
 
 
-def environment(key: str) -> dict[str, str]:
+def environment(key: str, cache_dir: Path) -> dict[str, str]:
     """Ours, and: the key (not on the command line, where all can read it), nothing sent home."""
     return {
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the embedded model needs 23 KB a token
         "VLLM_REGEX_COMPILATION_TIMEOUT_S": "60",
+        "VLLM_V1_USE_OUTLINES_CACHE": "1",
+        "OUTLINES_CACHE_DIR": str(cache_dir / "grammars"),
         **os.environ,
         "VLLM_API_KEY": key,
         "PYTHONSAFEPATH": "1",  # a file in the user's directory is no module of the engine's

@@ -42,7 +42,7 @@ def test_the_command_and_the_environment_keep_to_themselves() -> None:
     flags = command(Weights("name", Path("weights")), 8000, gpu=False, backend="outlines")
     assert flags[flags.index("--host") + 1] == "127.0.0.1"
     assert "secret" not in " ".join(flags)
-    env = environment("secret")
+    env = environment("secret", Path("/cache"))
     assert env["VLLM_API_KEY"] == "secret"
     assert env["VLLM_NO_USAGE_STATS"] == env["HF_HUB_OFFLINE"] == "1"
 
