@@ -141,7 +141,9 @@ class _Reader:
             return self._array(schema, where)
         if kind == "string":
             format = schema.get("format")
-            return Scalar("string", format if format in FORMATS else "")
+            if format in FORMATS:
+                return Scalar("string", format)
+            return Scalar("string", pattern=schema.get("pattern", ""))
         return Scalar(kind) if kind else Anything()
 
     def _part(self, schema: Any, where: str) -> Type | None:

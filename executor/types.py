@@ -27,10 +27,12 @@ FORMATS["date-time"] = f"{FORMATS['date']}T{FORMATS['time']}"
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """Any value of a kind; a text may have one of the FORMATS."""
+    """Any value of a kind; a text may have one of the FORMATS, or else a pattern, a regex that is
+    found in it. Whether a grammar can hold that is another question, so `fits` leaves it out."""
 
     kind: Kind
     format: str = ""
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)

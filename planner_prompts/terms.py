@@ -16,6 +16,7 @@ from outlines.types.dsl import Regex, String, Term, either, optional, to_regex, 
 from executor.plan import JOIN, render_name, render_value
 from executor.tools import Tool, ToolBox
 from executor.types import FORMATS, Anything, Array, Choice, Object, Scalar, Type, Union
+from planner_prompts.patterns import pattern_regex
 
 FREE_DEPTH = 1  # of arrays and objects where any value may stand
 ANY_ID = "[1-9][0-9]*"
@@ -96,10 +97,9 @@ def _literal(type: Type, earlier: str) -> Term:
             return _object(type, earlier)
         case Anything():
             return _anything(FREE_DEPTH, earlier)
-        case Scalar(kind="string", format=""):
-            return _string(earlier)
-        case Scalar(kind="string", format=format):
-            return Regex(f'"{FORMATS[format]}"')
+        case Scalar(kind="string", format=format, pattern=pattern):
+            held = FORMATS.get(format) or (pattern_regex(pattern) if pattern else None)
+            return Regex(f'"{held}"') if held else _string(earlier)
         case Scalar(kind=kind):
             return Regex(f"(?:{_SCALARS[kind]})")
 
