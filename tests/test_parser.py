@@ -193,7 +193,6 @@ FAULTS: dict[str, tuple[str, int, int, str]] = {
     "leading zero": ("1. search(01)", 1, 12, "expected ','"),
     "too large a float": ("1. search(1e999)", 1, 11, "a number too large to hold"),
     "too large a negative one": ("1. search([-1e999])", 1, 12, "a number too large to hold"),
-    "integer of 400 digits": (f"1. search({'9' * 400})", 1, 11, "a number too large to hold"),
     "integer of 9000 digits": (f"1. search({'9' * 9000})", 1, 11, "a number too large to hold"),
     "33 levels": (f"1. search({'[' * 33}{']' * 33})", 1, 43, "nested deeper than 32 levels"),
     "100000 levels": (f"1. search({'[' * 100_000})", 1, 43, "nested deeper than 32 levels"),
