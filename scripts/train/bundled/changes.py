@@ -9,8 +9,17 @@ from train.bundled.questions import choose
 from train.bundled.scene import Scene
 from train.bundled.things import content
 
-WAYS = ("more_percent", "less_percent", "times", "divided", "word", "fraction")
-WEIGHTS = (6, 6, 3, 1, 2, 1)
+# With the weights by which they are drawn.
+WAYS = {
+    "more_percent": 6,
+    "less_percent": 6,
+    "times": 3,
+    "divided": 1,
+    "word": 2,
+    "fraction": 1,
+    "more_fraction": 1,
+    "less_fraction": 1,
+}
 _FACTORS = ("2", "3", "4", "5", "1.5", "2.5", "3.5", "4.5", "1.2", "1.25", "10", "6", "1.75")
 
 
@@ -33,12 +42,12 @@ class Change:
 
 
 def any_change(rng: random.Random) -> Change:
-    (way,) = rng.choices(WAYS, WEIGHTS)
+    (way,) = rng.choices(list(WAYS), list(WAYS.values()))
     if way.endswith("percent"):
         return Change(way, {"n": _percent(rng)})
     if way == "word":
         return Change(way, rng.choice(content("phrasings")["factors"]))
-    if way == "fraction":
+    if way.endswith("fraction"):
         fraction, whole = rng.choice(list(content("phrasings")["fractions"].items()))
         return Change(way, {"fraction": fraction, "whole": str(whole)})
     return Change(way, {"x": rng.choice(_FACTORS)})

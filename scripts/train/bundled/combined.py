@@ -116,6 +116,20 @@ def combined_convert(scene: Scene) -> Sample:
     return with_result(scene, "combined_convert", question, draft, "The total is {}.", count)
 
 
+def difference_convert(scene: Scene) -> Sample:
+    table = content("lexicon")["conversions"]
+    things, attribute = scene.things(2, lambda _, unit: unit in table and unit != "K")
+    target, unit = scene.rng.choice(list(table[unit_of(things[0].values[attribute])].items()))
+    slots = {**scene.words(attribute), **names_by_letter(things), "target": target}
+    question = scene.fill("difference_convert", slots)
+    draft = Draft()
+    things = in_order_of_mention(question, things)
+    refs = [look_up(draft, thing, attribute) for thing in things]
+    gap = draft.calculate(f"abs({' - '.join(refs)})")
+    draft.calculate(f"{gap} to {unit}")
+    return with_result(scene, "difference_convert", question, draft, "The difference is {}.", 2)
+
+
 def per(scene: Scene) -> Sample:
     """One attribute divided by another one of the same thing."""
     (thing,), _ = scene.things(1, quantity)
@@ -208,6 +222,7 @@ COMBINED: dict[str, Shape] = {
     "share": partial(quotient, shape="share"),
     "convert": convert,
     "combined_convert": combined_convert,
+    "difference_convert": difference_convert,
     "per": per,
     "years_between": years_between,
     "pair_difference": partial(pairs, shape="pair_difference", figure=FIGURES["difference"]),

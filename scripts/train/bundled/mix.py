@@ -26,14 +26,14 @@ NEW_SHAPES = ("extremes_difference", "combined_ratio", "step_compare")
 
 # How often a shape comes, against 2; those with many forms come more often.
 _WEIGHTS = {
-    "lookup": 3,
-    "two_questions": 3,
+    "lookup": 6,
+    "two_questions": 4,
     "list": 3,
     "superlative": 3,
     "compare": 3,
     "compare_by": 4,
     "share": 3,
-    "change": 3,
+    "change": 4,
     "adjusted_max": 5,
     "adjusted_min": 4,
     "adjusted_sum": 3,
@@ -47,7 +47,7 @@ _WEIGHTS = {
     "unanswerable": 3,
     "nothing_found": 4,
     "gap": 5,
-    "text": 3,
+    "text": 6,
     "text_list": 3,
     "sum": 3,
     "extremes_average": 3,
