@@ -6,9 +6,11 @@ language can't hold, such as bounds, is left to the tool's own check of its argu
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from executor.errors import ToolDefinitionError
 from executor.types import (
@@ -30,32 +32,109 @@ Schema = Mapping[str, Any]
 
 RECURSION = 2  # how often a definition may stand within itself
 MAX_PARTS = 20_000  # of a schema as it is given: keywords, their values, choices
-MAX_NESTING = 200  # of these within each other
+MAX_NESTING = 100  # of these within each other
 MAX_SIZE = 2_000  # schemas within one, after its `$ref`s are followed
+MAX_SIZES = 5 * MAX_SIZE  # in all parameters of a tool
+MAX_IN_PLACE = 50  # schemas of one value that name each other; 50 ** 2 in all
+MAX_IN_A_ROW = 100  # items of an array that have schemas of their own
+MAX_CHARS = 400_000  # of all choices; of a single name or pattern a hundredth
+MAX_PATTERNS = 16  # of a tool that are tried for the grammar, which takes time; the seal has all
 
 _BUT_A_NAME = ("additionalProperties", "patternProperties", "propertyNames")
 _DATA = ("const", "enum", "default", "examples")  # keywords whose value is no schema
 _REFUSED = ("$dynamicRef", "$recursiveRef")
+_IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")  # of the same value
+_A_MAPPING = 5  # parts that it counts for, as the time says that its check takes
 _UNROLLED = 4  # items of an array that are written one by one, so that few may be required
 _INFERRED = {"properties": "object", "additionalProperties": "object", "items": "array"}
 
 
 def check_size(schema: Any, where: str) -> None:
     """Raises ToolDefinitionError for what would take seconds to read, before it is read."""
-    left = [(schema, 0)]
-    seen = 0
+    left: list[tuple[Any, int, bool]] = [(schema, 0, False)]
+    seen = chars = 0
     while left:
-        each, depth = left.pop()
-        seen += 1
+        each, depth, is_data = left.pop()
+        seen += _A_MAPPING if isinstance(each, Mapping) else 1
+        chars += len(each) if is_data and isinstance(each, str) else 0
         if seen > MAX_PARTS or depth > MAX_NESTING:
             raise ToolDefinitionError(
                 f"{where}: its schema has more than {MAX_PARTS} parts, or is nested deeper than "
                 f"{MAX_NESTING} levels"
             )
         if isinstance(each, Mapping):
-            left += [(part, depth + 1) for part in each.values()]
+            names = [*each, each.get("pattern")]
+            if any(isinstance(name, str) and len(name) > MAX_CHARS // 100 for name in names):
+                raise ToolDefinitionError(
+                    f"{where}: its schema has a name or a pattern of more than "
+                    f"{MAX_CHARS // 100} characters"
+                )
+            left += [(part, depth + 1, is_data or key in _DATA) for key, part in each.items()]
         elif isinstance(each, (list, tuple)):
-            left += [(part, depth + 1) for part in each]
+            left += [(part, depth + 1, is_data) for part in each]
+        if chars > MAX_CHARS:
+            raise ToolDefinitionError(
+                f"{where}: the choices in its schema have more than {MAX_CHARS} characters"
+            )
+
+
+def check_references(parameters: Schema, where: str) -> None:
+    """Raises ToolDefinitionError for what the check of a call couldn't follow, or only for ever.
+
+    Wherever it stands in the schema, so also where no type is read from.
+    """
+    reader = _Reader(parameters)
+    sizes: dict[int, int] = {}  # of the schemas that are measured, by identity
+
+    def visit(schema: Any, path: str) -> None:
+        if isinstance(schema, Mapping):
+            for keyword in _REFUSED:
+                if isinstance(schema.get(keyword), str):
+                    raise ToolDefinitionError(f"{path}: {keyword} is not supported; use $ref")
+            if isinstance(schema.get("$id"), str) and schema is not parameters:
+                raise ToolDefinitionError(f"{path}: an $id within a schema is not supported")
+            if isinstance(schema.get("$ref"), str):
+                in_place(schema, path, MAX_IN_PLACE)
+            for key, part in schema.items():
+                if key == "properties" and isinstance(part, Mapping):
+                    for name, each in part.items():
+                        visit(each, f"{path}({name})" if schema is parameters else f"{path}.{name}")
+                elif key == "items":
+                    visit(part, f"{path}[]")
+                elif key not in _DATA:
+                    visit(part, path if key in _IN_PLACE else f"{path}.{key}")
+        elif isinstance(schema, list):
+            for each in schema:
+                visit(each, path)
+
+    def in_place(schema: Any, path: str, left: int) -> int:
+        """How many schemas one value is held against."""
+        if not isinstance(schema, Mapping):
+            return 1
+        if id(schema) in sizes:
+            return sizes[id(schema)]
+        if not left:
+            raise ToolDefinitionError(
+                f"{path}: more than {MAX_IN_PLACE} schemas name each other, or one names itself, "
+                "with no value between"
+            )
+        parts: list[Any] = []
+        for keyword in _IN_PLACE:
+            part = schema.get(keyword, [])
+            parts += part if isinstance(part, list) else [part]
+        dependent = schema.get("dependentSchemas", {})
+        parts += dependent.values() if isinstance(dependent, Mapping) else []
+        if isinstance(schema.get("$ref"), str):
+            parts.append(reader.resolved(schema, path))
+        size = 1 + sum(in_place(part, path, left - 1) for part in parts)
+        if size > MAX_IN_PLACE**2:
+            raise ToolDefinitionError(
+                f"{path}: a value is held against more than {MAX_IN_PLACE**2} schemas"
+            )
+        sizes[id(schema)] = size
+        return size
+
+    visit(parameters, where)
 
 
 def with_null(schema: Any) -> Any:
@@ -80,8 +159,10 @@ def types_of(parameters: Schema, where: str) -> dict[str, Type]:
     can't be written or would be understood wrongly.
     """
     types = {}
+    reader = _Reader(parameters)
     for name, schema in parameters.get("properties", {}).items():
-        found = _Reader(parameters).read(schema, f"{where}({name})")
+        _check_name(name, f"{where}({name})")
+        found = reader.read_parameter(schema, f"{where}({name})")
         if found is not None:
             types[name] = found
         elif name in parameters.get("required", ()):
@@ -106,9 +187,21 @@ class _Reader:
 
     def __init__(self, root: Schema) -> None:
         self._root = root
-        self._size = 0
+        self._size = 0  # of the parameter that is read
+        self._sizes = 0
         self._depth = 0
         self._within: list[str] = []
+        self._patterns: set[str] = set()
+        self._sound: set[str] = set()  # `$ref`s that lead to a schema
+
+    def read_parameter(self, schema: Any, where: str) -> Type | None:
+        self._sizes += self._size
+        if self._sizes > MAX_SIZES:
+            raise ToolDefinitionError(
+                f"{where}: the parameters before it describe more than {MAX_SIZES} values"
+            )
+        self._size = 0
+        return self.read(schema, where)
 
     def read(self, schema: Any, where: str) -> Type | None:
         self._size += 1
@@ -130,7 +223,7 @@ class _Reader:
                 beside = {key: value for key, value in schema.items() if key != keyword}
                 return self._union([{"allOf": [beside, each]} for each in schema[keyword]], where)
         if "const" in schema or "enum" in schema:
-            return _choice(schema)
+            return _choice(schema, where)
         inferred = (kind for keyword, kind in _INFERRED.items() if keyword in schema)
         kind: Any = schema.get("type") or next(inferred, None)
         if isinstance(kind, list):
@@ -143,7 +236,7 @@ class _Reader:
             format = schema.get("format")
             if format in FORMATS:
                 return Scalar("string", format)
-            return Scalar("string", pattern=schema.get("pattern", ""))
+            return Scalar("string", pattern=self._pattern(schema.get("pattern", "")))
         return Scalar(kind) if kind else Anything()
 
     def _part(self, schema: Any, where: str) -> Type | None:
@@ -163,29 +256,39 @@ class _Reader:
             return None
         merged: Any = True
         for part in parts:
-            merged = _merged(merged, self._resolved(part, where), where)
+            merged = _merged(merged, self.resolved(part, where), where)
         self._within += names
         try:
             return self.read(merged, where)
         finally:
             del self._within[len(self._within) - len(names) :]
 
-    def _resolved(self, schema: Any, where: str) -> Any:
+    def _pattern(self, pattern: str) -> str:
+        if len(self._patterns) < MAX_PATTERNS:
+            self._patterns.add(pattern)
+        return pattern if pattern in self._patterns else ""
+
+    def resolved(self, schema: Any, where: str) -> Any:
         """What a `$ref` leads to, or the schema itself. What stands beside a `$ref` is left out."""
         if not isinstance(schema, Mapping) or "$ref" not in schema:
             return schema
         target: Any = self._root
         try:
-            head, *steps = schema["$ref"].split("/")
+            head, *steps = unquote(schema["$ref"]).split("/")
             if head != "#":
                 raise KeyError(head)
             for step in steps:
                 step = step.replace("~1", "/").replace("~0", "~")
+                if isinstance(target, Sequence) and not step.isdecimal():
+                    raise KeyError(step)  # among them -1, which is Python's
                 target = target[int(step) if isinstance(target, Sequence) else step]
         except (LookupError, ValueError, TypeError, AttributeError):
             raise ToolDefinitionError(
                 f"{where}: its $ref {schema['$ref']!r} leads nowhere in the parameters' schema"
             ) from None
+        if schema["$ref"] not in self._sound:
+            _check_schema(target, f"{where}: its $ref {schema['$ref']!r} leads to no schema")
+            self._sound.add(schema["$ref"])
         return target
 
     def _union(self, schemas: Iterable[Any], where: str) -> Type | None:
@@ -194,9 +297,15 @@ class _Reader:
         return Union(choices) if len(choices) > 1 else next(iter(choices), None)
 
     def _array(self, schema: Schema, where: str) -> Type | None:
+        if len(schema.get("prefixItems", ())) > MAX_IN_A_ROW:
+            raise ToolDefinitionError(f"{where}: more than {MAX_IN_A_ROW} prefixItems")
         items = self._part(schema.get("items", True), f"{where}[]")
         first = [self._part(each, f"{where}[]") for each in schema.get("prefixItems", ())]
         most = schema.get("maxItems")
+        if most is not None:
+            most = int(most)  # for 3.0 is an integer, too
+            if most < schema.get("minItems", 0):
+                return None
         while len(first) < min(schema.get("minItems", 0), _UNROLLED):
             first.append(items)
         if most is not None and most <= max(_UNROLLED, len(first)):
@@ -218,6 +327,7 @@ class _Reader:
         required: dict[str, Type] = {}
         optional: dict[str, Type] = {}
         for name, each in {**named, **{name: True for name in needed if name not in named}}.items():
+            _check_name(name, f"{where}.{name}")
             found = self._part(each, f"{where}.{name}")
             if found is not None:
                 (required if name in needed else optional)[name] = found
@@ -230,11 +340,48 @@ class _Reader:
         return Object(required, optional, self._part(others, f"{where}.*"))
 
 
-def _choice(schema: Schema) -> Type | None:
+def _check_schema(schema: Any, fault: str) -> None:
+    """For what a `$ref` leads to, which may be a part that nobody has looked at."""
+    import jsonschema  # costs a tenth of a second, and most toolboxes don't need it
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise ToolDefinitionError(f"{fault}: {error.json_path}: {error.message[:200]}") from None
+
+
+def _check_json(value: Any, where: str) -> None:
+    """Raises ToolDefinitionError for what can't be written in a plan, and read from it."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, TypeError) as error:
+        raise ToolDefinitionError(
+            f"{ascii(where)[1:-1]}: holds what no JSON text can say: {error}"
+        ) from None
+    if _depth(value) > MAX_DEPTH:
+        raise ToolDefinitionError(f"{where}: is nested deeper than {MAX_DEPTH} levels")
+
+
+def _check_name(name: Any, where: str) -> None:
+    if not isinstance(name, str):
+        raise ToolDefinitionError(f"{where}: a name must be a text, and {name!r} is none")
+    _check_json(name, where)
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, (list, tuple)) else 0
+
+
+def _choice(schema: Schema, where: str) -> Type | None:
     values = schema["enum"] if "enum" in schema else [schema["const"]]
     kinds = schema.get("type", ())
     kinds = [kinds] if isinstance(kinds, str) else kinds
     fitting = [each for each in values if not kinds or any(is_a(each, kind) for kind in kinds)]
+    for each in fitting:
+        _check_json(each, where)
     return Choice(tuple(fitting)) if fitting else None
 
 

@@ -12,7 +12,7 @@ import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError
-from executor.schemas import Schema, type_of
+from executor.schemas import Schema, check_references, type_of
 from executor.types import Anything, Type
 
 Arguments = Mapping[str, Any]
@@ -67,7 +67,7 @@ def _check_hint(where: str, hint: Any, default: Any) -> None:
     try:
         adapter = pydantic.TypeAdapter(hint)
         adapter.json_schema()
-    except pydantic.errors.PydanticUserError:
+    except (pydantic.errors.PydanticUserError, pydantic_core.SchemaError):
         raise ToolDefinitionError(f"{where}: no JSON value can stand for {kind}") from None
     if default is inspect.Parameter.empty or default is None:  # None: not given, whatever the type
         return
@@ -124,8 +124,12 @@ def schema_validator(name: str, parameters: Schema) -> Validate:
         jsonschema.Draft202012Validator.check_schema(parameters)
     except jsonschema.SchemaError as error:
         raise ToolDefinitionError(f"{name}: {error.json_path}: {error.message}") from None
-    if parameters.get("type") != "object":
+    except RecursionError:  # in a pattern
+        raise ToolDefinitionError(f"{name}: its schema is nested too deep to be read") from None
+    if not isinstance(parameters, Mapping) or parameters.get("type") != "object":
         raise ToolDefinitionError(f'{name}: its parameters must be a schema of type "object"')
+    check_references(parameters, name)
+    _check_all_named(name, parameters)
 
     validator = jsonschema.Draft202012Validator(parameters)
 
@@ -137,6 +141,26 @@ def schema_validator(name: str, parameters: Schema) -> Validate:
         return dict(args)
 
     return validate
+
+
+def _check_all_named(name: str, parameters: Schema) -> None:
+    """Parameters are read from `properties`; elsewhere they would be lost without a word."""
+    named = parameters.get("properties", {})
+    if "$ref" in parameters:
+        raise ToolDefinitionError(f"{name}: its parameters are a $ref; write their properties")
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for part in parameters.get(keyword, ()):
+            told = part if isinstance(part, Mapping) else {}
+            for each in (*told.get("properties", {}), *told.get("required", ())):
+                if each not in named:
+                    raise ToolDefinitionError(
+                        f"{name}({each}): is only told of in {keyword}; write it into the "
+                        "parameters' properties"
+                    )
+            if "$ref" in told:
+                raise ToolDefinitionError(
+                    f"{name}: its parameters' {keyword} has a $ref; write their properties"
+                )
 
 
 def _path(steps: Iterable[str | int]) -> str:

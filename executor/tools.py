@@ -21,6 +21,7 @@ from executor.signatures import (
 from executor.types import Anything, Type, arranged
 
 DEFAULT_TIMEOUT = 30.0  # seconds
+MAX_NAME = 200  # letters
 ANYTHING = Anything()
 
 
@@ -44,9 +45,13 @@ class Tool:
     types: Mapping[str, Type] = field(init=False, repr=False)  # of the parameters, by name
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise ToolDefinitionError(
                 f"a tool can't be called {self.name!r}: it needs a plain name"
+            )
+        if len(self.name) > MAX_NAME:
+            raise ToolDefinitionError(
+                f"a tool can't be called {self.name[:20]}...: it has more than {MAX_NAME} letters"
             )
         if self.name == JOIN:
             raise ToolDefinitionError(f"a tool can't be called {JOIN}: that word ends a plan")

@@ -1,4 +1,4 @@
-"""A toolbox -> the regex of all plans that can be run with it.
+"""A toolbox -> the regex of all plans that can be run with it; and that of the joiner's word.
 
 The terms that it is made of are in terms.py. They are imported where they are used, for Outlines
 takes a second to import, which the client of a running engine shouldn't pay at its start.
@@ -13,6 +13,8 @@ from typing import Literal
 
 from executor.errors import UsageError
 from executor.tools import ToolBox
+from executor.types import Type, kinds
+from planner_prompts.sizes import largest_part, least_states, size
 
 ANSWER = "Answer: "
 REPLAN = "Replan: "
@@ -98,20 +100,33 @@ def plan_grammar(
 
     from planner_prompts import terms
 
+    _check_states(toolbox, least_states(toolbox), backend)  # or it may never be written
     ids = range(first_id, first_id + max_tasks)
     a_line = terms.plan(toolbox, range(ids.stop, ids.stop + 1), counted=1)
     line = estimated_states(to_regex(a_line))
+    _check_states(toolbox, line, backend)
     budget = BUDGETS[backend]
-    if line > budget.most:
-        raise UsageError(
-            f"{len(toolbox)} tools at once are too many for the backend {backend}: their grammar "
-            f"would have about {line:,} states, and it compiles {budget.most:,}; offer fewer "
-            "(toolbox.subset(names))" + _or_the_other(line, backend)
-        )
     fit = budget.wanted // line
     counted = max_tasks if fit >= max_tasks else max(counted_at_least, fit - 1)  # one: the loop
     regex: str = to_regex(terms.plan(toolbox, ids, counted))
     return Grammar(regex, counted, max_tasks, line, budget.wanted)
+
+
+def _check_states(toolbox: ToolBox, states: int, backend: Backend) -> None:
+    most = BUDGETS[backend].most
+    if states <= most:
+        return
+    largest = max(toolbox, key=size)
+    if size(largest) > most or len(toolbox) == 1:
+        what = f"{largest_part(largest)} is too much"
+        instead = "give it fewer choices or optional values"
+    else:
+        what = f"{len(toolbox)} tools at once are too many"
+        instead = "offer fewer (toolbox.subset(names))"
+    raise UsageError(
+        f"{what} for the backend {backend}: the grammar would have about {states:,} states, and "
+        f"it compiles {most:,}; {instead}" + _or_the_other(states, backend)
+    )
 
 
 def _or_the_other(states: int, backend: Backend) -> str:
@@ -129,14 +144,41 @@ def estimated_states(regex: str) -> int:
     return sum(_UTF8 if each["any_but"] else int(each["times"] or 1) for each in found)
 
 
-def join_regex(*, replan: bool) -> str:
-    """The regex of the joiner's word: an answer, or, if `replan`, the reason to plan again."""
+def join_regex(*, replan: bool, answer: Type | None = None) -> str:
+    """The regex of the joiner's word: an answer, or, if `replan`, the reason to plan again.
+
+    The answer is JSON of the type, or prose if there is none. A number that stands alone ends
+    with a line break: behind what could be the end, Outlines offers no token that couldn't, so
+    that 0 would never become 0.5.
+    """
     from outlines.types.dsl import Regex, to_regex
 
-    answer = ANSWER + Regex(r"[^ \n](?:.|\n)*")
+    from planner_prompts import terms
+
+    if answer is None:
+        said = Regex(r"[^ \n](?:.|\n)*")
+    else:
+        said = terms.plain_json(answer) + ("\n" if "number" in kinds(answer) else "")
     again = REPLAN + Regex(r"[^ \n].*")
-    regex: str = to_regex(answer | again if replan else answer)
+    regex: str = to_regex(ANSWER + said | again if replan else ANSWER + said)
     return regex
+
+
+def check_answer(answer: Type, backend: Backend) -> None:
+    """Raises UsageError for a type of which the backend can't compile the answers."""
+    try:
+        states = estimated_states(join_regex(replan=True, answer=answer))
+    except RecursionError:
+        raise UsageError(
+            "the answer's schema is too large: it has too many values; ask for less at once"
+        ) from None
+    most = BUDGETS[backend].most
+    if states > most:
+        raise UsageError(
+            f"the answer's schema is too large for the backend {backend}: its grammar would have "
+            f"about {states:,} states, and it compiles {most:,}; ask for less at once"
+            + _or_the_other(states, backend)
+        )
 
 
 def matches(regex: str, text: str) -> bool:

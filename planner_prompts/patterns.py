@@ -44,6 +44,7 @@ _NOT_CATEGORIES = {
     kind.CATEGORY_NOT_WORD: kind.CATEGORY_WORD,
     kind.CATEGORY_NOT_SPACE: kind.CATEGORY_SPACE,
 }
+_DOLLAR = "(?#)"  # its place, until it is said how it is spelled
 _Node = tuple[Any, Any]
 _Range = tuple[str, str]  # the first and the last character
 
@@ -53,16 +54,17 @@ class _TooMuchError(Exception):
 
 
 @lru_cache(_REMEMBERED)
-def pattern_regex(pattern: str) -> str | None:
+def pattern_regex(pattern: str, dollar: str = "$$") -> str | None:
     """The regex of the strings, without their quotes, in which the pattern is found.
 
+    `dollar` is how a dollar sign is spelled: doubled in a plan, as it is in plain JSON.
     None if it can't be held; what it has is never narrower by more than control characters.
     """
     try:
         parsed = parser.parse(pattern)
         if parsed.state.flags & ~re.UNICODE:
             return None
-        regex = _found_in_a_text(list(parsed))
+        regex = _found_in_a_text(list(parsed)).replace(_DOLLAR, re.escape(dollar))
     except (re.error, RecursionError, OverflowError, _TooMuchError):
         return None
     return regex if _compiles(regex) else None
@@ -172,7 +174,7 @@ def _without_special(range_: _Range) -> Iterator[_Range]:
 
 
 def _spelled(char: str) -> str:
-    return re.escape(render_value(char)[1:-1])
+    return _DOLLAR if char == "$" else re.escape(render_value(char)[1:-1])
 
 
 def _compiles(regex: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from executor.parser import tasks_of
 from executor.plan import Task, render_name
+from executor.schemas import Schema
 from executor.tools import Tool, ToolBox
 from executor.types import Anything, Array, Choice, Object, Scalar, Type, Union
 from planner_prompts.examples import Example, bundled_examples
@@ -50,10 +51,24 @@ def plan_message(plan: str) -> Message:
     return _message("assistant", plan)
 
 
-def results_message(tasks: Iterable[Task], results: Mapping[int, str], toolbox: ToolBox) -> Message:
+def results_message(
+    tasks: Iterable[Task],
+    results: Mapping[int, str],
+    toolbox: ToolBox,
+    answer_schema: Schema | None = None,
+) -> Message:
     """What came of the tasks of a plan; `results` are all that the run has so far, by task id."""
-    lines = "\n".join(result_lines(tasks, results, toolbox))
-    return _message("user", _text("results").substitute(results=lines or "(none)"))
+    lines = "\n".join(result_lines(tasks, results, toolbox)) or "(none)"
+    told = _text("results").substitute(results=lines)
+    if answer_schema is not None:
+        told += "\n" + _text("answer_schema").substitute(schema=_json(answer_schema))
+    return _message("user", told)
+
+
+def another_answer_messages(written: str, fault: str) -> list[Message]:
+    """The joiner's own word with a fault in its answer, and the request for another."""
+    request = _text("another_answer").substitute(fault=fault)
+    return [_message("assistant", written), _message("user", request)]
 
 
 def replan_messages(ending: str, first_id: int) -> list[Message]:

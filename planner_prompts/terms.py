@@ -2,7 +2,8 @@
 
 The regex of a term holds what both Python's `re` and the engine's automaton take: no look-around,
 no back-references, no large bounded repeats. `earlier` is throughout the regex of the ids that a
-reference may name; empty where it may name none.
+reference may name: empty where it may name none, and None in plain JSON, where a dollar sign is a
+character like any other.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from typing import Any
 
 from outlines.types.dsl import Regex, String, Term, either, optional, to_regex, zero_or_more
+from outlines.types.dsl import Sequence as SideBySide
 
 from executor.plan import JOIN, render_name, render_value
 from executor.tools import Tool, ToolBox
@@ -25,7 +28,7 @@ _PATH = r"(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]?)\])*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u(?:[0-9A-CEFa-cef][0-9A-Fa-f]|[Dd][0-7])[0-9A-Fa-f]{2})'
 _PLAIN = r'[^"\\$\x00-\x1f]'
 _PLAIN_BUT_DIGITS = r'[^"\\$\x00-\x1f0-9]'
-_KEY = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
+_TEXT = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'  # of plain JSON; in a plan, keys are such, too
 _INTEGER = r"-?(?:0|[1-9][0-9]*)"
 _SCALARS = {
     "integer": _INTEGER,
@@ -77,19 +80,24 @@ def arguments(tool: Tool, earlier: str) -> Term:
     return _listed(required, chosen)
 
 
-def value(type: Type, earlier: str) -> Term:
+def plain_json(type: Type) -> Term:
+    """A value of the type as `json.dumps(value, ensure_ascii=False)` spells it."""
+    return value(type, None)
+
+
+def value(type: Type, earlier: str | None) -> Term:
     """What may stand for a value of the type: a literal, or a reference."""
     return _or_reference(_literal(type, earlier), earlier)
 
 
-def _or_reference(literal: Term, earlier: str) -> Term:
+def _or_reference(literal: Term, earlier: str | None) -> Term:
     return either(literal, Regex(rf"\$(?:{earlier}){_PATH}")) if earlier else literal
 
 
-def _literal(type: Type, earlier: str) -> Term:
+def _literal(type: Type, earlier: str | None) -> Term:
     match type:
         case Choice(values=values):
-            return either(*(String(render_value(each)) for each in values))
+            return either(*(String(_spelled(each, earlier)) for each in values))
         case Union(choices=choices):
             return either(*(_literal(each, earlier) for each in choices))
         case Array():
@@ -99,18 +107,25 @@ def _literal(type: Type, earlier: str) -> Term:
         case Anything():
             return _anything(FREE_DEPTH, earlier)
         case Scalar(kind="string", format=format, pattern=pattern):
-            held = FORMATS.get(format) or (pattern_regex(pattern) if pattern else None)
+            dollar = "$$" if earlier is not None else "$"
+            held = FORMATS.get(format) or (pattern_regex(pattern, dollar) if pattern else None)
             return Regex(f'"{held}"') if held else _string(earlier)
         case Scalar(kind=kind):
             return Regex(f"(?:{_SCALARS[kind]})")
 
 
-def _string(earlier: str) -> Term:
-    """Text, `$$` for a dollar sign, and references.
+def _spelled(value: Any, earlier: str | None) -> str:
+    return render_value(value) if earlier is not None else json.dumps(value, ensure_ascii=False)
+
+
+def _string(earlier: str | None) -> Term:
+    """Text, with `$$` for a dollar sign and with references, unless it is plain JSON.
 
     A bare `$1` must not be followed by a digit, which would make it `$12`; `${1}` may be. So
     digits stand at the start or behind what is no bare reference.
     """
+    if earlier is None:
+        return Regex(_TEXT)
     if not earlier:
         return Regex(rf'"(?:{_PLAIN}|{_ESCAPE}|\$\$)*"')
     braced = rf"\$\{{(?:{earlier}){_PATH}\}}"
@@ -118,7 +133,7 @@ def _string(earlier: str) -> Term:
     return Regex(rf'"[0-9]*(?:{no_digit}[0-9]*|\$(?:{earlier}))*"')
 
 
-def _array(array: Array, earlier: str) -> Term:
+def _array(array: Array, earlier: str | None) -> Term:
     """The items that must be there, then up to all of the others, one within the other."""
     rest = _any_number(value(array.rest, earlier)) if array.rest is not None else None
     if not array.first:
@@ -130,7 +145,7 @@ def _array(array: Array, earlier: str) -> Term:
     return "[" + more + String("]")
 
 
-def _object(type: Object, earlier: str) -> Term:
+def _object(type: Object, earlier: str | None) -> Term:
     """Required members, optional ones, others: each group in its order."""
 
     def member(name: str, of: Type) -> Term:
@@ -139,11 +154,11 @@ def _object(type: Object, earlier: str) -> Term:
     required = [member(name, of) for name, of in type.required.items()]
     chosen = [member(name, of) for name, of in type.optional.items()]
     if type.rest is not None:
-        chosen.append(_any_number(Regex(f"{_KEY}: ") + value(type.rest, earlier)))
+        chosen.append(_any_number(Regex(f"{_TEXT}: ") + value(type.rest, earlier)))
     return "{" + _listed(required, chosen) + String("}")
 
 
-def _anything(depth: int, earlier: str) -> Term:
+def _anything(depth: int, earlier: str | None) -> Term:
     """Any value with at most `depth` arrays and objects around another."""
     kinds: tuple[Type, ...] = (
         Scalar("string"),
@@ -155,7 +170,7 @@ def _anything(depth: int, earlier: str) -> Term:
     if depth == 0:
         return either(*flat)
     inner = _or_reference(_anything(depth - 1, earlier), earlier)
-    items, members = _any_number(inner), _any_number(Regex(f"{_KEY}: ") + inner)
+    items, members = _any_number(inner), _any_number(Regex(f"{_TEXT}: ") + inner)
     return either(
         *flat,
         "[" + optional(items) + String("]"),
@@ -182,7 +197,8 @@ def _each_optional(terms: Iterable[Term]) -> list[Term]:
 
 
 def _all_of(terms: Iterable[Term]) -> Term:
-    return reduce(lambda left, right: left + right, terms)
+    # Side by side, for one within the other they would be too deep to be read.
+    return SideBySide(list(terms))
 
 
 def up_to(last: int) -> str:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asks a question; sets everything up on first use.
-#   ./scripts/ask.sh [--json] [--tools MODULE_OR_FILE] [--examples FILE] "question"
+#   ./scripts/ask.sh [--json] [--tools MODULE_OR_FILE] [--examples FILE] [--answer-schema FILE] "question"
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 headstart=$here/../.venv/bin/headstart

@@ -18,9 +18,11 @@ from rich.text import Text
 from executor.builtin import TOOLBOX
 from executor.errors import HeadstartError, UsageError
 from executor.events import RunCancelled, RunFinished
+from executor.schemas import Schema
 from executor.tools import ToolBox
 from planner_prompts.examples import Example, load_examples
 from serving import embedded, engine_room, models, startup, vllm_command
+from serving.answers import AnswerForm, load_schema
 from serving.compiler import answer
 from serving.model import Model
 from serving.picture import clean
@@ -61,14 +63,18 @@ def ask(
     json_lines: Annotated[bool, typer.Option("--json", help="One event a line, as JSON.")] = False,
     tools: ToolsOption = "",
     examples: ExamplesOption = "",
+    answer_schema: Annotated[
+        str, typer.Option("--answer-schema", help="A JSON Schema: the answer is JSON that fits it.")
+    ] = "",
 ) -> None:
     """Asks a question and shows the run: plan, tools, answer, timeline."""
     if not question.strip():
         raise UsageError("the question is empty; write one")
     settings = Settings.from_env()
     toolbox, worked = _toolbox(tools, examples)
+    schema = _answer_schema(answer_schema, settings)
     try:
-        code = asyncio.run(_ask(question, toolbox, worked, settings, json_lines))
+        code = asyncio.run(_ask(question, toolbox, worked, settings, schema, json_lines))
     except KeyboardInterrupt:  # before the run began
         errors.print("cancelled")
         code = CANCELLED
@@ -121,14 +127,35 @@ def _toolbox(tools: str, examples: str) -> tuple[ToolBox, list[Example]]:
     return toolbox, own
 
 
+def _answer_schema(path: str, settings: Settings) -> Schema | None:
+    """The schema in the user's file, if there is one: looked at before an engine is started."""
+    if not path:
+        return None
+    schema: Schema = load_schema(Path(path))
+    AnswerForm.of(schema, settings.backend)
+    return schema
+
+
 async def _ask(
-    question: str, toolbox: ToolBox, examples: list[Example], settings: Settings, json_lines: bool
+    question: str,
+    toolbox: ToolBox,
+    examples: list[Example],
+    settings: Settings,
+    schema: Schema | None,
+    json_lines: bool,
 ) -> int:
     async with _model(settings, toolbox, examples) as model:
-        run = answer(question, toolbox=toolbox, model=model, settings=settings, examples=examples)
+        run = answer(
+            question,
+            toolbox=toolbox,
+            model=model,
+            settings=settings,
+            examples=examples,
+            answer_schema=schema,
+        )
         async with run as events:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, events.stop)
-            with view_for(json_lines=json_lines) as view:
+            with view_for(json_lines=json_lines, json_answer=schema is not None) as view:
                 async for event in events:
                     view.show(event)
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)

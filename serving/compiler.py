@@ -15,12 +15,14 @@ from executor.events import EventLog, Replan, RunCancelled, RunFailed, RunFinish
 from executor.executor import Execution
 from executor.fetching import Outcome, State
 from executor.plan import Task
+from executor.schemas import Schema
 from executor.tools import ToolBox
 from executor.values import shorten, text_of
 from planner_prompts import render
 from planner_prompts.examples import Example
 from planner_prompts.grammar import join_regex, plan_regex
-from serving.joiner import Ending, join
+from serving.answers import AnswerForm
+from serving.joiner import Ending, join, join_in_form
 from serving.model import Model, Sampling, fits
 from serving.planner import Planner
 from serving.settings import Settings
@@ -35,10 +37,12 @@ def answer(
     model: Model,
     settings: Settings,
     examples: Sequence[Example] = (),
+    answer_schema: Schema | None = None,
 ) -> AbstractAsyncContextManager[EventLog]:
     """`async with answer(...) as events`: one run's events, as they happen.
 
-    `examples` are worked examples for the caller's own tools.
+    `examples` are worked examples for the caller's own tools. With `answer_schema`, a JSON Schema,
+    the answer is JSON that fits it, spelled on one line; UsageError says why one can't be used.
     Leaving the block early cancels the run: the engine stops writing and no task is left. What
     goes wrong in a run is its last event; an exception at the end of the block is a bug.
     """
@@ -49,7 +53,8 @@ def answer(
     plan_regex(
         toolbox, 1, settings.max_tasks, settings.backend
     )  # imports Outlines here, a second that is no part of the run
-    return told(Run(question, toolbox, model, settings, examples).tell)
+    form = None if answer_schema is None else AnswerForm.of(answer_schema, settings.backend)
+    return told(Run(question, toolbox, model, settings, examples, form).tell)
 
 
 class Run:
@@ -62,11 +67,13 @@ class Run:
         model: Model,
         settings: Settings,
         examples: Sequence[Example],
+        form: AnswerForm | None,
     ) -> None:
         self._question = question
         self._toolbox = toolbox
         self._model = model
         self._settings = settings
+        self._form = form
         self._transcript = render.opening(toolbox, examples, question, model.profile)
 
     async def tell(self, log: EventLog) -> None:
@@ -143,10 +150,11 @@ class Run:
         log: EventLog,
     ) -> Ending:
         """`outcomes` are those of all plans so far, `tasks` those of the last one."""
-        most = self._settings.answer_tokens
+        most, form = self._settings.answer_tokens, self._form
+        schema = form.schema if form else None
         for limit in (self._settings.result_chars, *FEWER_RESULT_CHARS):
             results = {id: shorten(_text(outcome), limit) for id, outcome in outcomes.items()}
-            message = render.results_message(tasks, results, self._toolbox)
+            message = render.results_message(tasks, results, self._toolbox, schema)
             if await fits(self._model, [*self._transcript, message], most):
                 break
         else:
@@ -156,8 +164,12 @@ class Run:
                 f"{self._model.context_tokens} tokens of {self._model.name}; ask for less at once",
             )
         self._transcript.append(message)
-        sampling = Sampling(most, join_regex(replan=may_replan), self._settings.temperature)
-        return await join(self._model, self._transcript, sampling, log)
+        regex = join_regex(replan=may_replan, answer=form.type if form else None)
+        sampling = Sampling(most, regex, self._settings.temperature)
+        if form is None:
+            return await join(self._model, self._transcript, sampling, log)
+        rewrites = self._settings.max_rewrites
+        return await join_in_form(self._model, self._transcript, sampling, log, form, rewrites)
 
 
 def _text(outcome: Outcome) -> str:

@@ -46,6 +46,7 @@ class Span:
 class RunPicture:
     """A run as far as its events tell, as data."""
 
+    json_answer: bool = False  # the answer is for programs to read, not for the picture
     now: float = 0.0
     plans: list[Span] = field(default_factory=list)
     joins: list[Span] = field(default_factory=list)

@@ -32,7 +32,7 @@ class Settings:
     deadline: float = 120.0  # of a run: planner, tools and joiner together
     max_plans: int = 2
     max_tasks: int = 16  # in one plan
-    max_rewrites: int = 2  # of lines that can't be run, in one plan
+    max_rewrites: int = 2  # of lines that can't be run, in one plan; of answers that don't fit
     line_chars: int = 4000  # of one line of a plan
     max_running: int = 16  # tasks of a run at once
     plan_tokens: int = 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from executor.events import (
     Event,
+    RunCancelled,
     RunFailed,
     RunFinished,
     TaskCancelled,
@@ -49,17 +51,23 @@ class View(Protocol):
 
 
 @contextmanager
-def view_for(*, json_lines: bool) -> Iterator[View]:
-    """JSON lines if asked for; else live on a terminal, and plain lines into a pipe or file."""
+def view_for(*, json_lines: bool, json_answer: bool = False) -> Iterator[View]:
+    """JSON lines if asked for; else live on a terminal, and plain lines into a pipe or file.
+
+    Behind these two, an answer that is JSON is the last line, whole.
+    """
     console = Console(highlight=False)
+    picture = RunPicture(json_answer=json_answer)
     if json_lines:
         yield JsonView()
     elif console.is_terminal:
-        view = LiveView()
+        view = LiveView(picture)
         with Live(console=console, refresh_per_second=12, get_renderable=view.draw):
             yield view
     else:
-        yield PlainView(console)
+        yield PlainView(console, picture)
+    if json_answer and isinstance(picture.ending, RunFinished):
+        print(f"\n{harmless_json(picture.ending.answer)}")
 
 
 class JsonView:
@@ -72,8 +80,8 @@ class JsonView:
 class LiveView:
     """The run as it stands, to be redrawn in place; between events, its clocks go on."""
 
-    def __init__(self) -> None:
-        self._picture = RunPicture()
+    def __init__(self, picture: RunPicture) -> None:
+        self._picture = picture
         self._shown_at = monotonic()
         self._lock = Lock()  # it is drawn in a thread of Rich's
 
@@ -90,9 +98,9 @@ class LiveView:
 class PlainView:
     """Tasks as they end, the answer, the timeline: for pipes and files."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, picture: RunPicture) -> None:
         self._console = console
-        self._picture = RunPicture()
+        self._picture = picture
 
     def show(self, event: Event) -> None:
         self._picture.take(event)
@@ -130,18 +138,23 @@ def _task_line(row: TaskRow, now: float) -> Text:
 
 
 def _ending(picture: RunPicture) -> list[RenderableType]:
-    ending = picture.ending
-    notes = [Text(note, style="yellow") for note in picture.notes]
-    parts: list[RenderableType] = [*notes, Text()]
-    if isinstance(ending, RunFinished):
-        parts.append(Text(clean(ending.answer), style="bold"))
-    elif isinstance(ending, RunFailed):
-        parts.append(Text(f"failed ({ending.reason}): {clean(ending.message)}", style="red"))
-    elif ending is not None:
-        parts.append(Text(f"cancelled: {ending.message}", style="yellow"))
-    if ending is not None and picture.plans:
-        parts += [Text(), timeline(picture), Text(), _summary(ending.stats)]
+    parts: list[RenderableType] = [Text(note, style="yellow") for note in picture.notes]
+    if (word := _last_word(picture)) is not None:
+        parts += [Text(), word]
+    if picture.ending is not None and picture.plans:
+        parts += [Text(), timeline(picture), Text(), _summary(picture.ending.stats)]
     return parts
+
+
+def _last_word(picture: RunPicture) -> Text | None:
+    match picture.ending:
+        case RunFinished(answer=answer) if not picture.json_answer:
+            return Text(clean(answer), style="bold")
+        case RunFailed(reason=reason, message=message):
+            return Text(f"failed ({reason}): {clean(message)}", style="red")
+        case RunCancelled(message=message):
+            return Text(f"cancelled: {message}", style="yellow")
+    return None
 
 
 def timeline(picture: RunPicture) -> Table:
@@ -180,6 +193,14 @@ def _summary(stats: Stats) -> Text:
         f"(ideal {stats.ideal_seconds:.2f} s, efficiency {stats.efficiency:.3f})",
         style="dim",
     )
+
+
+def harmless_json(text: str) -> str:
+    """The same JSON, with what a terminal would obey written as JSON's escapes.
+
+    Such a character can only stand in a string: between values, the grammar has none but blanks.
+    """
+    return "".join(json.dumps(c)[1:-1] if unicodedata.category(c)[0] == "C" else c for c in text)
 
 
 def _brief(text: str, limit: int = SHOWN) -> str:

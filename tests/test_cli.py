@@ -34,6 +34,8 @@ SYNTAX = "def tool(:\n"
 RAISES = "import os\nos.environ['NO_SUCH_KEY']\n"
 NO_TOOL = "x = 1\n"
 NO_TYPE = 'from executor.tools import tool\n\n@tool\ndef f(x):\n    "F."\n'
+NO_SCHEMA = {"type": "text"}
+LARGE = {"enum": [f"choice number {at}" for at in range(1000)]}
 IN_USE = "port {port} can't be used: Address already in use; choose another with --port"
 MISTAKES = {
     "empty question": (["ask", ""], {}, USAGE, "the question is empty; write one"),
@@ -73,6 +75,30 @@ MISTAKES = {
         {},
         USAGE,
         "can't read the examples {dir}/nope.yaml: No such file or directory",
+    ),
+    "no schema file": (
+        ["ask", "hi", "--answer-schema", "{dir}/nope.json"],
+        {},
+        USAGE,
+        "can't read the answer's schema {dir}/nope.json: No such file or directory",
+    ),
+    "schema file without JSON": (
+        ["ask", "hi", "--answer-schema", "{dir}/syntax.py"],
+        {},
+        USAGE,
+        "the answer's schema {dir}/syntax.py is no JSON: Expecting value: line 1 column 1",
+    ),
+    "no schema": (
+        ["ask", "hi", "--answer-schema", "{dir}/no_schema.json"],
+        {},
+        USAGE,
+        "the answer's schema: $.type: 'text' is not valid under any of the given schemas",
+    ),
+    "schema that is too large": (
+        ["ask", "hi", "--answer-schema", "{dir}/large.json"],
+        {},
+        USAGE,
+        "the answer's schema is too large for the backend outlines: its grammar would have about",
     ),
     "unknown model": (
         ["ask", "hi"],
@@ -148,6 +174,8 @@ def test_a_mistake_is_a_line_that_says_what_to_do(
     files = {"syntax": SYNTAX, "raises": RAISES, "no_tool": NO_TOOL, "no_type": NO_TYPE}
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(text)
+    for name, schema in (("no_schema", NO_SCHEMA), ("large", LARGE)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(schema))
     for name in ("model", "odd"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
@@ -225,6 +253,27 @@ def test_somebody_elses_engine_answers_and_the_picture_is_whole(
     assert re.search(r"^ plan +█+·+ ", done.stdout, re.M)
     assert "first task after" in done.stdout
     assert not list(tmp_path.glob("engine"))
+
+
+@pytest.mark.engine
+def test_an_answer_by_a_schema_is_the_last_line(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    properties = {"higher": {"enum": ["Mount Everest", "K2"]}, "height": {"type": "integer"}}
+    schema = {"type": "object", "properties": properties, "required": ["higher", "height"]}
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    done = headstart(
+        *("ask", "Which is taller, Mount Everest or K2?"),
+        *("--answer-schema", str(tmp_path / "schema.json")),
+        cache=settings.cache_dir,
+        HEADSTART_MODEL="embedded",
+        HEADSTART_MAX_PLANS="1",
+    )
+    assert done.returncode == ANSWERED, done.stderr + done.stdout
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["higher"] in ("Mount Everest", "K2")
+    assert isinstance(answer["height"], int)
+    assert engine.alive()
 
 
 @pytest.mark.engine

@@ -365,6 +365,143 @@ async def test_a_broken_plan_goes_into_the_transcript_as_far_as_it_was_run() -> 
     assert planned.tasks == 1
 
 
+# Answers by a schema
+
+PEAK = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "height": {"type": "integer", "maximum": 9000}},
+    "required": ["name", "height"],
+    "additionalProperties": False,
+}
+FITS = '{"name": "K2 $1", "height": 8611}'
+TOO_HIGH = '{"name": "K2 $1", "height": 861100}'
+CUT_OFF = [Chunk('Answer: {"name": "'), *[Chunk("K2 ")] * 99]
+HIGH_FAULT = "height: 861100 is greater than the maximum of 9000"
+CUT_FAULT = "it is cut off after 20 tokens; be brief"
+
+# What the joiner writes; what it is told between; the last word.
+IN_FORM: dict[str, tuple[list[Reply], list[str], str]] = {
+    "at once": ([f"Answer: {FITS}"], [], f"answer {FITS}"),
+    "piece by piece": (
+        [[Chunk("Answer: "), *map(Chunk, FITS.split(" ", 1)[0]), Chunk(FITS[FITS.index(" ") :])]],
+        [],
+        f"answer {FITS}",
+    ),
+    "mended": ([f"Answer: {TOO_HIGH}", f"Answer: {FITS}"], [HIGH_FAULT], f"answer {FITS}"),
+    "mended the second time": (
+        [f"Answer: {TOO_HIGH}", CUT_OFF, f"Answer: {FITS}"],
+        [HIGH_FAULT, CUT_FAULT],
+        f"answer {FITS}",
+    ),
+    "wrong for ever": (
+        [f"Answer: {TOO_HIGH}"] * 3,
+        [HIGH_FAULT] * 2,
+        f"no_ending the answer does not fit: {HIGH_FAULT}",
+    ),
+    "cut off for ever": (
+        [CUT_OFF] * 3,
+        [CUT_FAULT] * 2,
+        f"no_ending the answer does not fit: {CUT_FAULT}",
+    ),
+    "prose": (
+        ["Answer: K2 is", f"Answer: {FITS}"],
+        ["it is no JSON: Expecting value: line 1 column 1 (char 0)"],
+        f"answer {FITS}",
+    ),
+    "neither answer nor replan": (
+        ["I think that"],
+        [],
+        "no_ending the model gave no usable answer: 'I think that'",
+    ),
+    "planned again": (
+        ["Replan: more", "2. join()", f"Answer: {FITS}"],
+        [],
+        f"answer {FITS}",
+    ),
+    "planned again instead of mended": (
+        [f"Answer: {TOO_HIGH}", "Replan: more", "2. join()", f"Answer: {FITS}"],
+        [HIGH_FAULT],
+        f"answer {FITS}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("replies", "faults", "last"), IN_FORM.values(), ids=IN_FORM)
+@virtual
+async def test_an_answer_fits_its_schema_or_is_none(
+    replies: list[Reply], faults: list[str], last: str
+) -> None:
+    model = ScriptedModel([JOINED, *replies])
+    events = await ask(model, answer_schema=PEAK, answer_tokens=20)
+    told = [event.text for event in events if isinstance(event, AnswerText)]
+    match events[-1]:
+        case RunFinished(answer=text):
+            assert f"answer {text}" == last
+            assert json.loads(text) == {"name": "K2 $1", "height": 8611}
+            assert told == [text]
+        case RunFailed(reason=reason, message=message):
+            assert f"{reason} {message}" == last
+            assert told == []
+    requests = [messages[-1]["content"] for messages, _ in model.requests]
+    assert [text for text in requests if text.startswith("That answer does not fit")] == [
+        f"That answer does not fit: {fault}\nAnswer again, without that fault." for fault in faults
+    ]
+
+
+@virtual
+async def test_an_answer_that_does_not_fit_leaves_no_trace_in_the_transcript() -> None:
+    model = ScriptedModel(
+        [JOINED, f"Answer: {TOO_HIGH}", "Replan: more", "2. join()", f"Answer: {FITS}"]
+    )
+    await ask(model, answer_schema=PEAK)
+    (_, first), (joining, grammar), (again, same), (planning, _), (last, _) = model.requests
+    schema = json.dumps(PEAK)
+    assert joining[-1]["content"] == (
+        f"Results:\n$1 = about a\nAnswer in JSON, by this schema: {schema}"
+    )
+    assert again[: len(joining)] == joining
+    assert again[len(joining)] == {"role": "assistant", "content": f"Answer: {TOO_HIGH}"}
+    assert len(again) == len(joining) + 2
+    assert same == grammar
+    assert planning[: len(joining)] == joining
+    assert planning[len(joining)] == {"role": "assistant", "content": "Replan: more"}
+    assert last[-1]["content"].endswith(f"by this schema: {schema}")
+    assert not any(TOO_HIGH in message["content"] for message in last)
+
+    assert allows(first, JOINED)
+    assert allows(grammar, f"Answer: {FITS}")
+    assert allows(grammar, "Replan: more")
+    assert not allows(grammar, "Answer: K2")
+    assert not allows(model.requests[-1][1], "Replan: more")
+
+
+@pytest.mark.parametrize("rewrites", [0, 1, 4])
+@virtual
+async def test_an_answer_is_asked_for_as_often_as_is_set(rewrites: int) -> None:
+    model = ScriptedModel([JOINED, *[f"Answer: {TOO_HIGH}"] * 9])
+    events = await ask(model, answer_schema=PEAK, max_rewrites=rewrites)
+    assert isinstance(events[-1], RunFailed)
+    assert len(model.requests) == 1 + 1 + rewrites
+
+
+@virtual
+async def test_an_answer_is_not_asked_for_again_where_there_is_no_room() -> None:
+    roomy = ScriptedModel([JOINED, f"Answer: {FITS}"])
+    await ask(roomy, answer_schema=PEAK)
+    joining, _ = roomy.requests[1]
+    model = ScriptedModel([JOINED, f"Answer: {TOO_HIGH}", f"Answer: {FITS}"])
+    model.context_tokens = await model.count_tokens(joining) + 50
+    events = await ask(model, answer_schema=PEAK, plan_tokens=50, answer_tokens=50)
+    assert isinstance(events[-1], RunFailed)
+    assert events[-1].message == f"the answer does not fit: {HIGH_FAULT}"
+
+
+@pytest.mark.parametrize("schema", [{"type": "text"}, {"$ref": "#/a"}, [PEAK]])
+def test_what_is_no_schema_is_refused(schema: Any) -> None:
+    with pytest.raises(UsageError, match="the answer's schema"):
+        answering(ScriptedModel([]), answer_schema=schema)
+
+
 # Lines that are written again
 
 
@@ -718,9 +855,16 @@ async def test_a_script_is_replayed_in_time_and_cut_off(
 # Helpers
 
 
-def answering(model: ScriptedModel, question: str = "Which is higher?", **settings: Any) -> Any:
-    settings = {"max_tasks": 5, **settings}
-    return answer(question, toolbox=TOOLBOX, model=model, settings=Settings(**settings))
+def answering(
+    model: ScriptedModel,
+    question: str = "Which is higher?",
+    answer_schema: Any = None,
+    **options: Any,
+) -> Any:
+    settings = Settings(**{"max_tasks": 5, **options})
+    return answer(
+        question, toolbox=TOOLBOX, model=model, settings=settings, answer_schema=answer_schema
+    )
 
 
 async def read_all(model: ScriptedModel, **options: Any) -> list[Event]:

@@ -211,7 +211,7 @@ def test_a_file_in_the_users_directory_is_no_module_of_ours(
     with pytest.raises(UsageError) as error:
         models.resolve(EMBEDDED_RAW, tmp_path)
     assert "a stranger" not in str(error.value)
-    assert environment("key")["PYTHONSAFEPATH"] == "1"
+    assert environment("key", tmp_path)["PYTHONSAFEPATH"] == "1"
 
 
 def test_what_no_hub_id_can_be_is_told(tmp_path: Path) -> None:

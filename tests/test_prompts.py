@@ -16,6 +16,7 @@ from planner_prompts.examples import Example, bundled_examples, load_examples
 from planner_prompts.messages import Message
 from planner_prompts.profile import FEW_SHOT, PROFILES, TUNED, Profile
 from planner_prompts.render import (
+    another_answer_messages,
     describe,
     opening,
     plan_message,
@@ -54,6 +55,20 @@ def test_without_tools_and_results_the_prompt_says_so(profile: Profile) -> None:
     assert "\nTools:\n(none)\n" in system["content"] + "\n"
     assert question == {"role": "user", "content": "Who are you?"}
     assert results_message([], {}, ToolBox([]))["content"] == "Results:\n(none)"
+
+
+def test_a_schema_for_the_answer_stands_behind_the_results() -> None:
+    plan = '1. search("K2")\n2. join()'
+    schema = {"type": "string", "description": "in $, or ${é}"}
+    told = results_message(tasks_of(plan, TOOLBOX), {1: "5 $"}, TOOLBOX, schema)
+    assert told["content"] == (
+        "Results:\n$1 = 5 $\n"
+        'Answer in JSON, by this schema: {"type": "string", "description": "in $, or ${é}"}'
+    )
+    written, asked = another_answer_messages("Answer: 5", "5 is too much, $1")
+    assert written == {"role": "assistant", "content": "Answer: 5"}
+    assert asked["role"] == "user"
+    assert asked["content"].startswith("That answer does not fit: 5 is too much, $1\n")
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)

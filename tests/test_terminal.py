@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from executor.events import (
@@ -21,7 +23,7 @@ from executor.events import (
 )
 from executor.stats import Stats
 from serving.picture import RunPicture
-from serving.terminal import PlainView, draw
+from serving.terminal import PlainView, draw, view_for
 
 STATS = Stats(
     seconds=4.0,
@@ -100,10 +102,26 @@ def test_at_the_end_planning_and_tools_lie_over_each_other() -> None:
 def test_into_a_pipe_it_goes_line_by_line() -> None:
     console = Console(width=80, no_color=True)
     with console.capture() as capture:
-        view = PlainView(console)
+        view = PlainView(console, RunPicture())
         for at, event in EVENTS:
             view.show(replace(event, at=at))
     lines = capture.get().splitlines()
     assert lines[0] == '   0.50 s  1. f("x")'
     assert "   3.00 s    $2 failed: on fire" in lines
     assert lines[-1].endswith("efficiency 0.950)")
+
+
+def test_an_answer_for_programs_is_the_last_line_whole_and_harmless(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = '{"a": "' + "é\x9b31m " * 40 + '\U000e0001"}'
+    with view_for(json_lines=False, json_answer=True) as view:
+        for at, event in [*EVENTS[:-1], (4.0, RunFinished(answer=long, stats=STATS))]:
+            view.show(replace(event, at=at))
+    *before, last = capsys.readouterr().out.splitlines()
+    assert json.loads(last) == json.loads(long)
+    assert "\x9b" not in last
+    assert "é" in last
+    assert before[-1] == ""
+    assert before[-2].endswith("efficiency 0.950)")
+    assert not any("31m é" in line for line in before)
