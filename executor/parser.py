@@ -46,7 +46,8 @@ class PlanParser:
 
     def feed(self, text: str) -> list[Task | Join]:
         """Takes the next piece of text; returns what it sealed, in order."""
-        self._raise_fault()
+        if self._fault is not None:
+            raise self._fault
         sealed: list[Task | Join] = []
         try:
             self._scan(text, sealed)
@@ -58,7 +59,8 @@ class PlanParser:
 
     def close(self) -> list[Task | Join]:
         """Says that the text has ended. Raises PlanError if the plan has not."""
-        self._raise_fault()
+        if self._fault is not None:
+            raise self._fault
         if self.unsealed.strip():
             raise self._error("the plan ends in the middle of a task")
         if not self._joined:
@@ -69,10 +71,6 @@ class PlanParser:
     def unsealed(self) -> str:
         """The last line, as far as it is read, if its task is not sealed."""
         return "".join(self._pieces)
-
-    def _raise_fault(self) -> None:
-        if self._fault is not None:
-            raise self._fault
 
     def _error(self, message: str) -> PlanError:
         return PlanError(message, self.line, self.column)
@@ -93,8 +91,10 @@ class PlanParser:
     def _scan_call(self, text: str, position: int, sealed: list[Task | Join]) -> int:
         in_string = self._place is _Place.STRING
         found = (_IN_STRING if in_string else _IN_CALL).search(text, position)
-        if found is None:
-            return self._keep(text, position, len(text))
+        if found is None:  # most pieces of a streamed text
+            self._pieces.append(text[position:])
+            self.column += len(text) - position
+            return len(text)
         if found.group() == "\n":
             self._keep(text, position, found.start())
             return self._break_line(found.end(), in_string)

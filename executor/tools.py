@@ -43,6 +43,8 @@ class Tool:
     idempotent: bool = False
     returns: Type = ANYTHING  # what is known of its result
     types: Mapping[str, Type] = field(init=False, repr=False)  # of the parameters, by name
+    required: tuple[str, ...] = field(init=False, repr=False)  # names that a call must give
+    optional: tuple[str, ...] = field(init=False, repr=False)  # names that it may leave out
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -60,7 +62,12 @@ class Tool:
         for name in self.parameters.get("required", ()):
             if name not in self.properties:
                 raise ToolDefinitionError(f"{self.name}({name}): is required, but has no schema")
-        object.__setattr__(self, "types", types_of(self.parameters, self.name))
+        types = types_of(self.parameters, self.name)
+        needed = frozenset(self.parameters.get("required", ()))
+        # Kept, as each line of a plan asks for them.
+        object.__setattr__(self, "types", types)
+        object.__setattr__(self, "required", tuple(name for name in types if name in needed))
+        object.__setattr__(self, "optional", tuple(name for name in types if name not in needed))
 
     @classmethod
     def from_json_schema(
@@ -86,16 +93,6 @@ class Tool:
         """The parameters' schemas by name, in the signature's order."""
         properties: Mapping[str, Schema] = self.parameters.get("properties", {})
         return properties
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """Names of the parameters that a call must give."""
-        return tuple(n for n in self.types if n in self.parameters.get("required", ()))
-
-    @property
-    def optional(self) -> tuple[str, ...]:
-        """Names of the parameters that a call may leave out."""
-        return tuple(n for n in self.types if n not in self.parameters.get("required", ()))
 
     def arranged(self, name: str, value: Value) -> Value:
         """A parameter's value with the members of its objects in the order a plan has them in."""

@@ -66,10 +66,10 @@ class Grammar:
         return "unrolled" if self.counted == self.max_tasks else "loop"
 
     def __str__(self) -> str:
-        why = f"{self.states_a_line:,} states a line, and {self.states_wanted:,} are wanted at most"
+        why = f"{self.states_a_line:,} states a line, {self.states_wanted:,} wanted at most"
         if self.form == "unrolled":
-            return f"all {self.max_tasks} lines are written out ({why})"
-        return f"a loop behind {self.counted} of {self.max_tasks} lines ({why})"
+            return f"all {self.max_tasks} lines are written out, of {why}"
+        return f"{self.counted} of {self.max_tasks} lines are written out, then a loop, of {why}"
 
 
 def plan_regex(
