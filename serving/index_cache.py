@@ -2,7 +2,7 @@
 
 vLLM has a cache of its own on disk (VLLM_V1_USE_OUTLINES_CACHE), which grows without end, reads the
 index anew at each request, and is never hit after a restart, for it names vocabularies by the order
-in which a hash table happens to list them.
+in which a hash table happens to list them (vocabulary.py names ours).
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import threading
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,6 @@ from cachetools import LRUCache
 
 DISK_BYTES = 2 << 30
 MEMORY_BYTES = 1 << 30  # as on disk; in memory an index takes more
-
-_ENTRY = re.compile(r"\[[^\]]*\]: \[[^\]]*\]")  # a token's bytes and its ids
 
 _log = logging.getLogger(__name__)
 
@@ -112,15 +108,3 @@ class _Sized:
     def __init__(self, index: Any, size: int) -> None:
         self.index = index
         self.size = size
-
-
-def fingerprinted(vocabulary_class: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """vLLM's class of vocabularies, with a `_hash` that hangs on the tokens and on nothing else."""
-
-    def made(inner: Any) -> Any:
-        vocabulary = vocabulary_class(inner)
-        entries = [str(inner.get_eos_token_id()), *sorted(_ENTRY.findall(repr(inner)))]
-        vocabulary._hash = hashlib.sha256("\n".join(entries).encode()).hexdigest()
-        return vocabulary
-
-    return made

@@ -1,17 +1,14 @@
 """What vLLM loads from us into each of its processes, by the entry point in pyproject.toml.
 
-It mends three things of vLLM 0.32. In its server, each request's regex is parsed anew to see
-whether Outlines can build it (`validate_regex_is_buildable` in vllm/v1/structured_output/
-backend_outlines.py): for the grammar of a plan, 19 KB, that is 40 ms before the first token, in
-which nobody else's tokens are sent either. We have the regexes that were found good remembered.
+It mends four things of vLLM 0.32 with Outlines:
 
-The other is in the engine. vLLM tells Outlines the bytes of each token, so that a grammar can say
-which may come next. For a token that ends inside a character, as one for a blank and half of a "Ç"
-does, it tells those of the replacement character (`_reduced_vocabulary` in
-vllm/v1/structured_output/utils.py): a grammar then takes the character for complete and forbids its
-other half, and names come out broken.
-
-The third is the cache of compiled grammars, where one is asked for: index_cache.py says why.
+- In its server, each request's regex is parsed anew to see whether Outlines can build it
+  (`validate_regex_is_buildable` in vllm/v1/structured_output/backend_outlines.py): for the grammar
+  of a plan that is up to 40 ms before the first token, in which nobody else's tokens are sent
+  either. We have the regexes that were found good remembered.
+- Tokens that end inside a character are told wrong, and a text can't go on with one where it could
+  end: vocabulary.py has both.
+- Its cache of compiled grammars on disk is none: index_cache.py says why.
 """
 
 from __future__ import annotations
@@ -21,10 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from serving.index_cache import IndexCache, fingerprinted
+from serving.index_cache import IndexCache
+from serving.vocabulary import ended, name_of, repairing, with_end
 
-Vocabulary = dict[bytes, list[int]]
-REPLACEMENT = "\ufffd"
 REMEMBERED = 64  # regexes; a toolbox needs one for each number a plan begins with, and two more
 
 
@@ -33,33 +29,33 @@ def register() -> None:
     from vllm import envs
     from vllm.v1.structured_output import backend_outlines, utils
 
-    utils._reduced_vocabulary = repairing(utils._reduced_vocabulary)
-    utils.OutlinesVocabulary = fingerprinted(utils.OutlinesVocabulary)
-    if envs.VLLM_V1_USE_OUTLINES_CACHE:
-        directory = Path(utils.get_outlines_cache_path())
-        backend_outlines.get_outlines_cache = lambda: IndexCache(directory)
     backend_outlines.validate_regex_is_buildable = lru_cache(REMEMBERED)(
         backend_outlines.validate_regex_is_buildable
     )
+    utils._reduced_vocabulary = repairing(utils._reduced_vocabulary)
+    backend_outlines.get_outlines_vocabulary = _vocabulary
+    backend = backend_outlines.OutlinesBackend
+    backend._compile_index = _with_end(backend._compile_index)
+    if envs.VLLM_V1_USE_OUTLINES_CACHE:
+        directory = Path(utils.get_outlines_cache_path())
+        backend_outlines.get_outlines_cache = lambda: IndexCache(directory)
 
 
-def repairing(reduced: Callable[[Any], Vocabulary]) -> Callable[[Any], Vocabulary]:
-    """The function, which maps a tokenizer to the ids of its tokens by their bytes, put right."""
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
+def _vocabulary(tokenizer: Any) -> Any:
+    """In the place of `get_outlines_vocabulary`; made once for a tokenizer, too."""
+    from vllm.v1.structured_output import utils
 
-    byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
+    if not hasattr(tokenizer, "_outlines_vocabulary"):
+        tokens, end = utils._reduced_vocabulary(tokenizer), tokenizer.eos_token_id
+        spare = next(id for id in tokenizer.all_special_ids if id != end)
+        vocabulary = utils.OutlinesVocabulary(with_end(tokens, end, spare))
+        vocabulary._hash = name_of(tokens, end)
+        tokenizer._outlines_vocabulary = vocabulary
+    return tokenizer._outlines_vocabulary
 
-    def repaired(tokenizer: Any) -> Vocabulary:
-        vocabulary = reduced(tokenizer)
-        for token, id in tokenizer.get_vocab().items():
-            text = tokenizer.convert_tokens_to_string([token])
-            # A tokenizer that doesn't spell tokens in bytes has others, which stay as they are.
-            if REPLACEMENT not in text or not byte_of.keys() >= set(token):
-                continue
-            told, own = text.encode(), bytes(byte_of[letter] for letter in token)
-            if own != told and id in vocabulary.get(told, ()):
-                vocabulary[told].remove(id)
-                vocabulary.setdefault(own, []).append(id)
-        return {told: ids for told, ids in vocabulary.items() if ids}
 
-    return repaired
+def _with_end(compile_index: Callable[..., Any]) -> Callable[..., Any]:
+    def compiled(backend: Any, regex: str, vocabulary: Any) -> Any:
+        return compile_index(backend, ended(regex), vocabulary)
+
+    return compiled

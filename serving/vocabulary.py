@@ -1,0 +1,66 @@
+"""The vocabulary as Outlines is told of it: the bytes of each token, and how a text ends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+Tokens = dict[bytes, list[int]]
+REPLACEMENT = "\ufffd"
+
+# What no text has. The token that ends a text stands for it, and each regex has it at its end.
+END = "\U0010fffe"
+_FIRST = END.encode()[:1]  # of the last plane's characters only, which have no use
+
+
+def repairing(reduced: Callable[[Any], Tokens]) -> Callable[[Any], Tokens]:
+    """The function, which maps a tokenizer to the ids of its tokens by their bytes, put right.
+
+    For a token that ends inside a character, as one for a blank and half of a "Ç" does, vLLM tells
+    the bytes of the replacement character: a grammar then takes the character for complete and
+    forbids its other half, and names come out broken.
+    """
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+    def repaired(tokenizer: Any) -> Tokens:
+        tokens = reduced(tokenizer)
+        for token, id in tokenizer.get_vocab().items():
+            text = tokenizer.convert_tokens_to_string([token])
+            # A tokenizer that doesn't spell tokens in bytes has others, which stay as they are.
+            if REPLACEMENT not in text or not byte_of.keys() >= set(token):
+                continue
+            told, own = text.encode(), bytes(byte_of[letter] for letter in token)
+            if own != told and id in tokens.get(told, ()):
+                tokens[told].remove(id)
+                tokens.setdefault(own, []).append(id)
+        return {told: ids for told, ids in tokens.items() if ids}
+
+    return repaired
+
+
+def with_end(tokens: Tokens, end: int, spare: int) -> Any:
+    """Outlines' vocabulary, in which the token `end` stands for END and `spare` ends a text.
+
+    Behind what could be the end of a text, Outlines offers no token that ends where the text could
+    not: inside of a character, or behind the point of 0.5. If a text can only end behind END, it
+    does; so there must be no other token that END could begin with. `spare` is the id of a token
+    that no text has; it is never written.
+    """
+    from outlines_core import Vocabulary
+
+    others = {token: ids for token, ids in tokens.items() if _FIRST not in token}
+    return Vocabulary(spare, {**others, END.encode(): [end]})
+
+
+def ended(regex: str) -> str:
+    """The same texts for such a vocabulary; one that has its end stays as it is."""
+    return regex if regex.endswith(END) else f"(?:{regex}){END}"
+
+
+def name_of(tokens: Tokens, end: int) -> str:
+    """Names a vocabulary, in every process alike."""
+    listed = f"{end} {sorted(tokens.items())}"
+    return hashlib.sha256(listed.encode()).hexdigest()
