@@ -281,6 +281,12 @@ def plans(first_id: int) -> st.SearchStrategy[str]:
     return st.from_regex(some_task, fullmatch=True)
 
 
+def test_in_a_subset_no_other_tool_can_be_written() -> None:
+    regex = plan_regex(TOOLBOX.subset(["look", "total"]), 4, 1)
+    able = [call for call in CALLS_IN if matches(regex, f"4. {call}\n5. join()")]
+    assert able == [call for call in CALLS_IN if call.startswith(("look(", "total("))]
+
+
 def many(count: int) -> ToolBox:
     """Tools of which no two take the same arguments."""
 

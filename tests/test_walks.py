@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 from outlines_core import Index, Vocabulary
 from toolboxes import TOOLBOXES
 
@@ -105,6 +106,26 @@ def test_every_walk_is_a_plan(vocabulary: str, name: str) -> None:
 @cache
 def tokens_of(vocabulary: str) -> vocabularies.Tokens:
     return vocabularies.fetched(vocabulary)
+
+
+@pytest.mark.parametrize("name", TOOLBOXES)
+def test_guidance_takes_what_outlines_writes(name: str) -> None:
+    """Both backends mean the same by a regex, and nothing behind it."""
+    regex = plan_regex(TOOLBOXES[name], FIRST_ID, max_tasks=2, backend="guidance")
+    walker = Walker(regex, tokens_of("Llama 3 (128k)"), seed=1)
+    tokenizer = LLTokenizer.from_tiktoken(  # type: ignore[attr-defined]  # which its stub lacks
+        encoder={bytes([byte]): byte for byte in range(256)},
+        special_tokens={"<end>": 256},
+        pattern=r"(?s).",
+        eos_token=256,
+        n_vocab=257,
+    )
+    for plan in filter(None, [walker.walk() for _ in range(20)]):
+        matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_regex(regex))
+        for byte in plan.encode():
+            assert not matcher.is_accepting(), plan
+            assert matcher.consume_token(byte), plan
+        assert matcher.is_accepting(), plan
 
 
 @pytest.mark.engine
