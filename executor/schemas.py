@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from executor.errors import ToolDefinitionError
+from executor.schema_size import DATA, Schema, check_size
 from executor.types import (
     FORMATS,
     MAX_DEPTH,
@@ -28,113 +29,16 @@ from executor.types import (
 
 _log = logging.getLogger(__name__)
 
-Schema = Mapping[str, Any]
-
 RECURSION = 2  # how often a definition may stand within itself
-MAX_PARTS = 20_000  # of a schema as it is given: keywords, their values, choices
-MAX_NESTING = 100  # of these within each other
 MAX_SIZE = 2_000  # schemas within one, after its `$ref`s are followed
 MAX_SIZES = 5 * MAX_SIZE  # in all parameters of a tool
-MAX_IN_PLACE = 50  # schemas of one value that name each other; 50 ** 2 in all
 MAX_IN_A_ROW = 100  # items of an array that have schemas of their own
-MAX_CHARS = 400_000  # of all choices; of a single name or pattern a hundredth
 MAX_PATTERNS = 16  # of a tool that are tried for the grammar, which takes time; the seal has all
 
 _BUT_A_NAME = ("additionalProperties", "patternProperties", "propertyNames")
-_DATA = ("const", "enum", "default", "examples")  # keywords whose value is no schema
-_REFUSED = ("$dynamicRef", "$recursiveRef")
-_IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")  # of the same value
-_A_MAPPING = 5  # parts that it counts for, as the time says that its check takes
+REFUSED = ("$dynamicRef", "$recursiveRef")  # keywords that nothing here follows
 _UNROLLED = 4  # items of an array that are written one by one, so that few may be required
 _INFERRED = {"properties": "object", "additionalProperties": "object", "items": "array"}
-
-
-def check_size(schema: Any, where: str) -> None:
-    """Raises ToolDefinitionError for what would take seconds to read, before it is read."""
-    left: list[tuple[Any, int, bool]] = [(schema, 0, False)]
-    seen = chars = 0
-    while left:
-        each, depth, is_data = left.pop()
-        seen += _A_MAPPING if isinstance(each, Mapping) else 1
-        chars += len(each) if is_data and isinstance(each, str) else 0
-        if seen > MAX_PARTS or depth > MAX_NESTING:
-            raise ToolDefinitionError(
-                f"{where}: its schema has more than {MAX_PARTS} parts, or is nested deeper than "
-                f"{MAX_NESTING} levels"
-            )
-        if isinstance(each, Mapping):
-            names = [*each, each.get("pattern")]
-            if any(isinstance(name, str) and len(name) > MAX_CHARS // 100 for name in names):
-                raise ToolDefinitionError(
-                    f"{where}: its schema has a name or a pattern of more than "
-                    f"{MAX_CHARS // 100} characters"
-                )
-            left += [(part, depth + 1, is_data or key in _DATA) for key, part in each.items()]
-        elif isinstance(each, (list, tuple)):
-            left += [(part, depth + 1, is_data) for part in each]
-        if chars > MAX_CHARS:
-            raise ToolDefinitionError(
-                f"{where}: the choices in its schema have more than {MAX_CHARS} characters"
-            )
-
-
-def check_references(parameters: Schema, where: str) -> None:
-    """Raises ToolDefinitionError for what the check of a call couldn't follow, or only for ever.
-
-    Wherever it stands in the schema, so also where no type is read from.
-    """
-    reader = _Reader(parameters)
-    sizes: dict[int, int] = {}  # of the schemas that are measured, by identity
-
-    def visit(schema: Any, path: str) -> None:
-        if isinstance(schema, Mapping):
-            for keyword in _REFUSED:
-                if isinstance(schema.get(keyword), str):
-                    raise ToolDefinitionError(f"{path}: {keyword} is not supported; use $ref")
-            if isinstance(schema.get("$id"), str) and schema is not parameters:
-                raise ToolDefinitionError(f"{path}: an $id within a schema is not supported")
-            if isinstance(schema.get("$ref"), str):
-                in_place(schema, path, MAX_IN_PLACE)
-            for key, part in schema.items():
-                if key == "properties" and isinstance(part, Mapping):
-                    for name, each in part.items():
-                        visit(each, f"{path}({name})" if schema is parameters else f"{path}.{name}")
-                elif key == "items":
-                    visit(part, f"{path}[]")
-                elif key not in _DATA:
-                    visit(part, path if key in _IN_PLACE else f"{path}.{key}")
-        elif isinstance(schema, list):
-            for each in schema:
-                visit(each, path)
-
-    def in_place(schema: Any, path: str, left: int) -> int:
-        """How many schemas one value is held against."""
-        if not isinstance(schema, Mapping):
-            return 1
-        if id(schema) in sizes:
-            return sizes[id(schema)]
-        if not left:
-            raise ToolDefinitionError(
-                f"{path}: more than {MAX_IN_PLACE} schemas name each other, or one names itself, "
-                "with no value between"
-            )
-        parts: list[Any] = []
-        for keyword in _IN_PLACE:
-            part = schema.get(keyword, [])
-            parts += part if isinstance(part, list) else [part]
-        dependent = schema.get("dependentSchemas", {})
-        parts += dependent.values() if isinstance(dependent, Mapping) else []
-        if isinstance(schema.get("$ref"), str):
-            parts.append(reader.resolved(schema, path))
-        size = 1 + sum(in_place(part, path, left - 1) for part in parts)
-        if size > MAX_IN_PLACE**2:
-            raise ToolDefinitionError(
-                f"{path}: a value is held against more than {MAX_IN_PLACE**2} schemas"
-            )
-        sizes[id(schema)] = size
-        return size
-
-    visit(parameters, where)
 
 
 def with_null(schema: Any) -> Any:
@@ -144,7 +48,7 @@ def with_null(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     said = {
-        key: part if key in _DATA else with_null(part)
+        key: part if key in DATA else with_null(part)
         for key, part in schema.items()
         if key != "nullable" or not isinstance(part, bool)
     }
@@ -159,7 +63,7 @@ def types_of(parameters: Schema, where: str) -> dict[str, Type]:
     can't be written or would be understood wrongly.
     """
     types = {}
-    reader = _Reader(parameters)
+    reader = Reader(parameters)
     for name, schema in parameters.get("properties", {}).items():
         _check_name(name, f"{where}({name})")
         found = reader.read_parameter(schema, f"{where}({name})")
@@ -179,10 +83,10 @@ def type_of(schema: Any, where: str) -> Type:
     """What a value of one schema can be. Raises ToolDefinitionError as `types_of` does."""
     check_size(schema, where)
     said = with_null(schema)
-    return _Reader(said).read(said, where) or Anything()
+    return Reader(said).read(said, where) or Anything()
 
 
-class _Reader:
+class Reader:
     """Reads one schema. A result of None says that no value fits, or none that ends in time."""
 
     def __init__(self, root: Schema) -> None:
@@ -209,7 +113,7 @@ class _Reader:
             raise ToolDefinitionError(f"{where}: describes more than {MAX_SIZE} values")
         if isinstance(schema, bool):
             return Anything() if schema else None
-        for keyword in _REFUSED:
+        for keyword in REFUSED:
             if keyword in schema:
                 raise ToolDefinitionError(f"{where}: {keyword} is not supported; use $ref")
         if "$ref" in schema:

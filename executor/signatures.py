@@ -12,7 +12,9 @@ import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError
-from executor.schemas import Schema, check_references, type_of
+from executor.schema_references import check_references
+from executor.schema_size import Schema
+from executor.schemas import type_of
 from executor.types import Anything, Type
 
 Arguments = Mapping[str, Any]

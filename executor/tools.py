@@ -9,7 +9,8 @@ from typing import Any, overload
 
 from executor.errors import ToolDefinitionError, UsageError
 from executor.plan import JOIN, NAME, Value
-from executor.schemas import Schema, check_size, type_of, types_of, with_null
+from executor.schema_size import Schema, check_size
+from executor.schemas import type_of, types_of, with_null
 from executor.signatures import (
     Validate,
     arguments_adapter,

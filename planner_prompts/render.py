@@ -15,7 +15,7 @@ from typing import Any
 
 from executor.parser import tasks_of
 from executor.plan import Task, render_name
-from executor.schemas import Schema
+from executor.schema_size import Schema
 from executor.tools import Tool, ToolBox
 from executor.types import Anything, Array, Choice, Object, Scalar, Type, Union
 from planner_prompts.examples import Example, bundled_examples

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from executor.errors import RunError, UsageError
-from executor.schemas import Schema, check_size, type_of, with_null
+from executor.schema_size import Schema, check_size
+from executor.schemas import type_of, with_null
 from executor.types import Type
 from executor.values import shorten
 from planner_prompts.grammar import Backend, check_answer

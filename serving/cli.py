@@ -18,7 +18,7 @@ from rich.text import Text
 from executor.builtin import TOOLBOX
 from executor.errors import HeadstartError, UsageError
 from executor.events import RunCancelled, RunFinished
-from executor.schemas import Schema
+from executor.schema_size import Schema
 from executor.tools import ToolBox
 from planner_prompts.examples import Example, load_examples
 from serving import embedded, engine_room, models, startup, vllm_command

@@ -15,7 +15,7 @@ from executor.events import EventLog, Replan, RunCancelled, RunFailed, RunFinish
 from executor.executor import Execution
 from executor.fetching import Outcome, State
 from executor.plan import Task
-from executor.schemas import Schema
+from executor.schema_size import Schema
 from executor.tools import ToolBox
 from executor.values import shorten, text_of
 from planner_prompts import render

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from executor.plan import Task
-from executor.schemas import Schema
+from executor.schema_size import Schema
 from executor.tools import Tool
 from train.own import words
 from train.own.lore import Lore

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from executor.parser import tasks_of
 from executor.plan import Join, Ref, Task, Template, Value, render
-from executor.schemas import Schema
+from executor.schema_size import Schema
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
 from train.own.values import NUMBER, choices_of, said

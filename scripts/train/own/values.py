@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from executor.schemas import Schema
+from executor.schema_size import Schema
 from executor.types import SCALARS
 from train.own import words
 from train.wording import capitalized
