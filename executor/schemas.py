@@ -6,13 +6,13 @@ language can't hold, such as bounds, is left to the tool's own check of its argu
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from executor.errors import ToolDefinitionError
+from executor.schema_checks import check_json, check_name, check_schema
 from executor.schema_size import DATA, Schema, check_size
 from executor.types import (
     FORMATS,
@@ -65,7 +65,7 @@ def types_of(parameters: Schema, where: str) -> dict[str, Type]:
     types = {}
     reader = Reader(parameters)
     for name, schema in parameters.get("properties", {}).items():
-        _check_name(name, f"{where}({name})")
+        check_name(name, f"{where}({name})")
         found = reader.read_parameter(schema, f"{where}({name})")
         if found is not None:
             types[name] = found
@@ -191,7 +191,7 @@ class Reader:
                 f"{where}: its $ref {schema['$ref']!r} leads nowhere in the parameters' schema"
             ) from None
         if schema["$ref"] not in self._sound:
-            _check_schema(target, f"{where}: its $ref {schema['$ref']!r} leads to no schema")
+            check_schema(target, f"{where}: its $ref {schema['$ref']!r} leads to no schema")
             self._sound.add(schema["$ref"])
         return target
 
@@ -231,7 +231,7 @@ class Reader:
         required: dict[str, Type] = {}
         optional: dict[str, Type] = {}
         for name, each in {**named, **{name: True for name in needed if name not in named}}.items():
-            _check_name(name, f"{where}.{name}")
+            check_name(name, f"{where}.{name}")
             found = self._part(each, f"{where}.{name}")
             if found is not None:
                 (required if name in needed else optional)[name] = found
@@ -244,48 +244,13 @@ class Reader:
         return Object(required, optional, self._part(others, f"{where}.*"))
 
 
-def _check_schema(schema: Any, fault: str) -> None:
-    """For what a `$ref` leads to, which may be a part that nobody has looked at."""
-    import jsonschema  # costs a tenth of a second, and most toolboxes don't need it
-
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ToolDefinitionError(f"{fault}: {error.json_path}: {error.message[:200]}") from None
-
-
-def _check_json(value: Any, where: str) -> None:
-    """Raises ToolDefinitionError for what can't be written in a plan, and read from it."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (ValueError, TypeError) as error:
-        raise ToolDefinitionError(
-            f"{ascii(where)[1:-1]}: holds what no JSON text can say: {error}"
-        ) from None
-    if _depth(value) > MAX_DEPTH:
-        raise ToolDefinitionError(f"{where}: is nested deeper than {MAX_DEPTH} levels")
-
-
-def _check_name(name: Any, where: str) -> None:
-    if not isinstance(name, str):
-        raise ToolDefinitionError(f"{where}: a name must be a text, and {name!r} is none")
-    _check_json(name, where)
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, (list, tuple)) else 0
-
-
 def _choice(schema: Schema, where: str) -> Type | None:
     values = schema["enum"] if "enum" in schema else [schema["const"]]
     kinds = schema.get("type", ())
     kinds = [kinds] if isinstance(kinds, str) else kinds
     fitting = [each for each in values if not kinds or any(is_a(each, kind) for kind in kinds)]
     for each in fitting:
-        _check_json(each, where)
+        check_json(each, where)
     return Choice(tuple(fitting)) if fitting else None
 
 

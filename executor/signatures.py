@@ -12,6 +12,7 @@ import pydantic_core
 from typing_extensions import TypedDict
 
 from executor.errors import ArgumentError, ToolDefinitionError
+from executor.schema_checks import check_schema
 from executor.schema_references import check_references
 from executor.schema_size import Schema
 from executor.schemas import type_of
@@ -122,12 +123,7 @@ def schema_validator(name: str, parameters: Schema) -> Validate:
     """
     import jsonschema  # costs a tenth of a second, and most toolboxes don't need it
 
-    try:
-        jsonschema.Draft202012Validator.check_schema(parameters)
-    except jsonschema.SchemaError as error:
-        raise ToolDefinitionError(f"{name}: {error.json_path}: {error.message}") from None
-    except RecursionError:  # in a pattern
-        raise ToolDefinitionError(f"{name}: its schema is nested too deep to be read") from None
+    check_schema(parameters, name)
     if not isinstance(parameters, Mapping) or parameters.get("type") != "object":
         raise ToolDefinitionError(f'{name}: its parameters must be a schema of type "object"')
     check_references(parameters, name)

@@ -148,8 +148,8 @@ def join_regex(*, replan: bool, answer: Type | None = None) -> str:
     """The regex of the joiner's word: an answer, or, if `replan`, the reason to plan again.
 
     The answer is JSON of the type, or prose if there is none. A number that stands alone ends
-    with a line break: behind what could be the end, Outlines offers no token that couldn't, so
-    that 0 would never become 0.5.
+    with a line break: behind what could be the end, Outlines (without our plugin, as in somebody
+    else's engine) offers no token that couldn't, so that 0 would never become 0.5.
     """
     from outlines.types.dsl import Regex, to_regex
 

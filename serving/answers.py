@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from executor.errors import RunError, UsageError
+from executor.schema_checks import check_schema
 from executor.schema_size import Schema, check_size
 from executor.schemas import type_of, with_null
 from executor.types import Type
@@ -32,23 +33,18 @@ class AnswerForm:
     @classmethod
     def of(cls, schema: Schema, backend: Backend) -> AnswerForm:
         """Raises UsageError for what is no JSON Schema, or none that the backend can hold."""
-        import jsonschema  # costs a tenth of a second, and most questions don't need it
-
         check_size(schema, WHERE)
         own = with_null(_as_json(schema))
         if not isinstance(own, dict):
             raise UsageError(f'{WHERE}: must be an object, such as {{"type": "integer"}}')
-        try:
-            jsonschema.Draft202012Validator.check_schema(own)
-        except jsonschema.SchemaError as error:
-            raise UsageError(f"{WHERE}: {error.json_path}: {error.message}") from None
+        check_schema(own, WHERE)
         type = type_of(own, WHERE)
         check_answer(type, backend)
         return cls(own, type)
 
     def fault_in(self, answer: str) -> str:
         """Why the text is no JSON that fits the schema; empty if it is."""
-        import jsonschema
+        import jsonschema  # costs a tenth of a second, and most questions don't need it
         import referencing
 
         try:

@@ -47,8 +47,8 @@ def _vocabulary(tokenizer: Any) -> Any:
 
     if not hasattr(tokenizer, "_outlines_vocabulary"):
         tokens, end = utils._reduced_vocabulary(tokenizer), tokenizer.eos_token_id
-        spare = next(id for id in tokenizer.all_special_ids if id != end)
-        vocabulary = utils.OutlinesVocabulary(with_end(tokens, end, spare))
+        told = with_end(tokens, end, tokenizer.all_special_ids)
+        vocabulary = utils.OutlinesVocabulary(told)
         vocabulary._hash = name_of(tokens, end)
         tokenizer._outlines_vocabulary = vocabulary
     return tokenizer._outlines_vocabulary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Tokens = dict[bytes, list[int]]
@@ -41,17 +41,19 @@ def repairing(reduced: Callable[[Any], Tokens]) -> Callable[[Any], Tokens]:
     return repaired
 
 
-def with_end(tokens: Tokens, end: int, spare: int) -> Any:
-    """Outlines' vocabulary, in which the token `end` stands for END and `spare` ends a text.
+def with_end(tokens: Tokens, end: int, specials: Iterable[int]) -> Any:
+    """Outlines' vocabulary, in which the token `end` stands for END.
 
     Behind what could be the end of a text, Outlines offers no token that ends where the text could
     not: inside of a character, or behind the point of 0.5. If a text can only end behind END, it
-    does; so there must be no other token that END could begin with. `spare` is the id of a token
-    that no text has; it is never written.
+    does; so there must be no other token that END could begin with. Outlines itself must be told of
+    one more token as the end: another special one, or one of those left out. It is never written.
     """
     from outlines_core import Vocabulary
 
     others = {token: ids for token, ids in tokens.items() if _FIRST not in token}
+    left_out = [id for token in tokens.keys() - others.keys() for id in tokens[token]]
+    spare = next(id for id in (*specials, *sorted(left_out)) if id != end)
     return Vocabulary(spare, {**others, END.encode(): [end]})
 
 

@@ -287,6 +287,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no schema": ({"type": "text"}, "$.type: 'text' is not valid"),
     "no schema within": ({"properties": {"a": 1}}, "$.properties.a: 1 is not of type"),
     "no regex": ({"pattern": "("}, "$.pattern: '(' is not a 'regex'"),
+    "a pattern that is too deep": ({"pattern": "(" * 1900 + ")" * 1900}, "too deep to be read"),
     "no JSON": ({"enum": [{1}]}, "is no JSON: Object of type set"),
     "no number": ({"const": float("nan")}, "is no JSON: Out of range float values"),
     "half a character": ({"const": "\ud800"}, "is no JSON: 'utf-8' codec can't encode"),

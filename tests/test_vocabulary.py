@@ -55,7 +55,7 @@ BYTES: Tokens = {bytes([byte]): [byte] for byte in range(256)}
 
 def ends(regex: str, text: str) -> list[str]:
     """Where the text may end on its way; fails if it can't be written at all."""
-    index = Index(ended(regex), with_end(BYTES, END_ID, SPARE))
+    index = Index(ended(regex), with_end(BYTES, END_ID, [END_ID, SPARE]))
     state = index.get_initial_state()
     found = []
     for at, byte in enumerate([*text.encode(), END_ID]):
@@ -90,3 +90,9 @@ def test_a_text_ends_where_it_may_and_goes_on_from_there(
 def test_an_answer_may_have_any_character() -> None:
     text = "Answer: aé 日本 😀."
     assert ends(join_regex(replan=True), text)[-1] == text
+
+
+def test_a_vocabulary_with_no_other_special_token_has_its_end_too() -> None:
+    vocabulary = with_end(BYTES, END_ID, [END_ID])
+    assert vocabulary.get_eos_token_id() == END.encode()[0]  # of a token that is left out
+    assert vocabulary.get(END.encode()) == [END_ID]
