@@ -7,14 +7,17 @@ takes a second to import, which the client of a running engine shouldn't pay at 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from executor.errors import UsageError
+from executor.plan import JOIN
 from executor.tools import ToolBox
 from executor.types import Type, kinds
-from planner_prompts.sizes import largest_part, least_states, size
+from planner_prompts.automaton import states
+from planner_prompts.sizes import largest_part, largest_tool, size, size_of_calls
 
 ANSWER = "Answer: "
 REPLAN = "Replan: "
@@ -24,26 +27,22 @@ Backend = Literal["outlines", "guidance"]  # what vLLM compiles a regex with
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """States, as estimated here: how many a grammar should have, and how many any may."""
+    """What a grammar should cost, and what a line of it, or an answer, may at most."""
 
+    unit: Literal["states", "characters"]
     wanted: int
     most: int
+    longest: int  # in characters, or it is not even written
 
 
 # Outlines walks the vocabulary once for each state before the first token: a thousand states take
-# about 0.6 s with 49,000 tokens, 2 s with 152,000. Guidance makes states as they are reached.
+# about 0.6 s with 49,000 tokens, 3 s with 152,000. Guidance makes states as they are reached.
 BUDGETS: dict[Backend, Budget] = {
-    "outlines": Budget(wanted=1_800, most=9_000),
-    "guidance": Budget(wanted=60_000, most=400_000),
+    "outlines": Budget("states", wanted=1_000, most=5_000, longest=120_000),
+    "guidance": Budget("characters", wanted=500_000, most=2_000_000, longest=2_000_000),
 }
 
 _REMEMBERED = 64  # grammars; a toolbox needs one for each number a plan begins with
-_POSITION = re.compile(
-    r"(?P<any_but>\[\^(?:\\.|[^\]\\])*\])|(?:\[(?:\\.|[^\]\\])*\]|\\x..|\\.|\(\?:|[^()|?*+{},\\])"
-    r"(?:\{(?:\d+,)?(?P<times>\d+)\})?",
-    re.DOTALL,
-)
-_UTF8 = 9  # states for a character that may be nearly any
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +50,14 @@ class Grammar:
     """The regex of a toolbox's plans, and what it costs.
 
     `counted` of the plan's lines are written out one by one, so that ids count there and
-    references point back. States are estimates, rather above the engine's.
+    references point back. Each costs `line_cost`, and so does the loop.
     """
 
     regex: str
     counted: int
     max_tasks: int
-    states_a_line: int
-    states_wanted: int
+    line_cost: int
+    budget: Budget
 
     @property
     def form(self) -> Literal["unrolled", "loop"]:
@@ -66,7 +65,8 @@ class Grammar:
         return "unrolled" if self.counted == self.max_tasks else "loop"
 
     def __str__(self) -> str:
-        why = f"{self.states_a_line:,} states a line, {self.states_wanted:,} wanted at most"
+        unit, wanted = self.budget.unit, self.budget.wanted
+        why = f"{self.line_cost:,} {unit} a line, {wanted:,} wanted at most"
         if self.form == "unrolled":
             return f"all {self.max_tasks} lines are written out, of {why}"
         return f"{self.counted} of {self.max_tasks} lines are written out, then a loop, of {why}"
@@ -100,85 +100,104 @@ def plan_grammar(
 
     from planner_prompts import terms
 
-    _check_states(toolbox, least_states(toolbox), backend)  # or it may never be written
-    ids = range(first_id, first_id + max_tasks)
-    a_line = terms.plan(toolbox, range(ids.stop, ids.stop + 1), counted=1)
-    line = estimated_states(to_regex(a_line))
-    _check_states(toolbox, line, backend)
     budget = BUDGETS[backend]
-    fit = budget.wanted // line
+    ids = range(first_id, first_id + max_tasks)
+    line_cost = _line_cost(toolbox, ids.stop, backend)
+    fit = budget.wanted // line_cost
     counted = max_tasks if fit >= max_tasks else max(counted_at_least, fit - 1)  # one: the loop
     regex: str = to_regex(terms.plan(toolbox, ids, counted))
-    return Grammar(regex, counted, max_tasks, line, budget.wanted)
+    return Grammar(regex, counted, max_tasks, line_cost, budget)
 
 
-def _check_states(toolbox: ToolBox, states: int, backend: Backend) -> None:
-    most = BUDGETS[backend].most
-    if states <= most:
-        return
-    largest = max(toolbox, key=size)
-    if size(largest) > most or len(toolbox) == 1:
-        what = f"{largest_part(largest)} is too much"
-        instead = "give it fewer choices or optional values"
-    else:
-        what = f"{len(toolbox)} tools at once are too many"
-        instead = "offer fewer (toolbox.subset(names))"
-    raise UsageError(
-        f"{what} for the backend {backend}: the grammar would have about {states:,} states, and "
-        f"it compiles {most:,}; {instead}" + _or_the_other(states, backend)
-    )
+def _line_cost(toolbox: ToolBox, id: int, backend: Backend) -> int:
+    """Of the line of a plan that has the id. Raises UsageError."""
+    from outlines.types.dsl import to_regex
+
+    from planner_prompts import terms
+
+    at_least = size_of_calls(toolbox)
+    try:
+        cost = _cost(at_least, lambda: to_regex(terms.plan(toolbox, range(id, id + 1), 1)), backend)
+        return cost - len(f"{id + 1}. {JOIN}()")
+    except _TooMuchError as too_much:
+        raise UsageError(
+            f"{_what(toolbox)} for the backend {backend}: a line of a plan's grammar would have "
+            f"{too_much}; {_instead(toolbox)}" + _or_guidance(at_least, backend)
+        ) from None
 
 
-def _or_the_other(states: int, backend: Backend) -> str:
-    able = [each for each in BUDGETS if each != backend and states <= BUDGETS[each].most]
-    return "".join(f", or set HEADSTART_BACKEND={each}" for each in able)
+class _TooMuchError(Exception):
+    def __init__(self, has: int, unit: str, most: int) -> None:
+        super().__init__(f"{has:,} {unit}, and it compiles {most:,}")
 
 
-def estimated_states(regex: str) -> int:
-    """About how many states the automaton of a regex of ours has, rather more than it has.
+def _cost(at_least: int, write: Callable[[], str], backend: Backend) -> int:
+    """Of a regex that has at least so many characters; if they are too many, it isn't written."""
+    budget = BUDGETS[backend]
+    if at_least > budget.longest:
+        raise _TooMuchError(at_least, "characters", budget.longest)
+    regex = write()
+    cost = states(regex) if budget.unit == "states" else len(regex)
+    if cost > budget.most:
+        raise _TooMuchError(cost, budget.unit, budget.most)
+    return cost
 
-    One for each character or class that can stand somewhere; a class of all but a few takes
-    several, as a character has up to four bytes. Without shared beginnings, as if it were a tree.
-    """
-    found = _POSITION.finditer(regex)
-    return sum(_UTF8 if each["any_but"] else int(each["times"] or 1) for each in found)
+
+def _what(toolbox: ToolBox) -> str:
+    largest = largest_tool(toolbox)
+    if largest is None:
+        return f"{len(toolbox)} tools at once are too many"
+    return f"{largest_part(largest)} is too much"
+
+
+def _instead(toolbox: ToolBox) -> str:
+    if largest_tool(toolbox) is None:
+        return "offer fewer (toolbox.subset(names))"
+    return "give it fewer choices or optional values"
+
+
+def _or_guidance(characters: int, backend: Backend) -> str:
+    other: Backend = "guidance"
+    able = backend != other and characters <= BUDGETS[other].longest
+    return f", or set HEADSTART_BACKEND={other}" if able else ""
 
 
 def join_regex(*, replan: bool, answer: Type | None = None) -> str:
     """The regex of the joiner's word: an answer, or, if `replan`, the reason to plan again.
 
-    The answer is JSON of the type, or prose if there is none. A number that stands alone ends
-    with a line break: behind what could be the end, Outlines (without our plugin, as in somebody
-    else's engine) offers no token that couldn't, so that 0 would never become 0.5.
+    The answer is JSON of the type, or prose if there is none: lines that may have tabs, but no
+    other control characters. A number that stands alone ends with a line break: behind what could
+    be the end, Outlines (without our plugin, as in somebody else's engine) offers no token that
+    couldn't, so that 0 would never become 0.5.
     """
     from outlines.types.dsl import Regex, to_regex
 
     from planner_prompts import terms
 
     if answer is None:
-        said = Regex(r"[^ \n](?:.|\n)*")
+        said = Regex(r"[^\x00- ][^\x00-\x08\x0b-\x1f]*")
     else:
         said = terms.plain_json(answer) + ("\n" if "number" in kinds(answer) else "")
-    again = REPLAN + Regex(r"[^ \n].*")
+    again = REPLAN + Regex(r"[^\x00- ][^\x00-\x1f]*")
     regex: str = to_regex(ANSWER + said | again if replan else ANSWER + said)
     return regex
 
 
 def check_answer(answer: Type, backend: Backend) -> None:
     """Raises UsageError for a type of which the backend can't compile the answers."""
+    at_least = size(answer)
+    instead = "ask for less at once"
     try:
-        states = estimated_states(join_regex(replan=True, answer=answer))
+        _cost(at_least, lambda: join_regex(replan=True, answer=answer), backend)
     except RecursionError:
         raise UsageError(
-            "the answer's schema is too large: it has too many values; ask for less at once"
+            f"the answer's schema is too large: it has too many values; {instead}"
         ) from None
-    most = BUDGETS[backend].most
-    if states > most:
+    except _TooMuchError as too_much:
         raise UsageError(
             f"the answer's schema is too large for the backend {backend}: its grammar would have "
-            f"about {states:,} states, and it compiles {most:,}; ask for less at once"
-            + _or_the_other(states, backend)
-        )
+            f"{too_much}; {instead}" + _or_guidance(at_least, backend)
+        ) from None
 
 
 def matches(regex: str, text: str) -> bool:

@@ -26,9 +26,8 @@ _REMEMBERED = 256
 
 _TRIAL = """
 import sys
-from outlines_core import Index, Vocabulary
-letters = Vocabulary(256, {bytes([byte]): [byte] for byte in range(256)})
-print(len(Index(sys.stdin.buffer.read().decode(), letters).get_transitions()))
+from planner_prompts.automaton import states
+print(states(sys.stdin.buffer.read().decode()))
 """
 # What a plan spells in more than one character; of control characters, those that people write.
 _SPECIAL = '"\\$'

@@ -1,40 +1,40 @@
-"""How large a grammar becomes at least, counted on the types, before anything is written out.
+"""How long a regex becomes at least, counted on the types, before anything is written out.
 
-A list's items stand in its regex twice, and each of a group of optional values once for each that
-may be the first: within each other, more than any machine could write.
+A list's items stand in it twice, and what is optional several times: within each other, more than
+any machine could write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from executor.plan import render_value
 from executor.tools import Tool, ToolBox
 from executor.types import Anything, Array, Choice, Object, Scalar, Type, Union
 
-# What `estimated_states` finds in each, where there is one earlier task.
-_SCALARS = {"string": 46, "integer": 6, "number": 32, "boolean": 10, "null": 5}
-_ANYTHING = 573
-_HELD = 1  # of a format or a pattern
-_REFERENCE = 13
+# Of each kind's regex, where there may be references.
+_SCALARS = {"string": 234, "integer": 25, "number": 68, "boolean": 16, "null": 10}
+_ANYTHING = 2_185
+_HELD = 5  # of a format or a pattern
+_REFERENCE = 73
 
 
-def least_states(toolbox: ToolBox) -> int:
-    """No more states than `estimated_states` finds in the regex of all calls.
+def size_of_calls(toolbox: ToolBox) -> int:
+    """No more characters than the regex of all calls has.
 
-    Tools that take the same arguments share them.
+    Tools that take the same arguments share them, and others may share the last one.
     """
-    sizes = {(each.required, each.optional, size(each)) for each in toolbox}
-    return sum(of for _, _, of in sizes) + sum(len(each.name) for each in toolbox)
+    sizes = {(each.required, each.optional, *_sizes(each)) for each in toolbox}
+    but_last = sum(whole - last for _, _, whole, last in sizes)
+    largest = max((whole for _, _, whole, _ in sizes), default=0)
+    return max(but_last, largest) + sum(len(each.name) for each in toolbox)
 
 
-def size(tool: Tool) -> int:
-    """Of a tool's arguments."""
-    required = [_named(name, tool.types[name]) for name in tool.required]
-    if len(required) == 1:
-        required = [_value(tool.types[tool.required[0]])]  # which stands without its name
-    optional = [_named(name, tool.types[name]) for name in tool.optional]
-    return _listed(required, optional)
+def largest_tool(toolbox: ToolBox) -> Tool | None:
+    """The one that takes more than half of what all take, if there is one."""
+    sizes = {each.name: _sizes(each)[0] for each in toolbox}
+    largest = max(toolbox, key=lambda each: sizes[each.name])
+    return largest if 2 * sizes[largest.name] > sum(sizes.values()) else None
 
 
 def largest_part(tool: Tool) -> str:
@@ -43,22 +43,27 @@ def largest_part(tool: Tool) -> str:
     return f"{tool.name}({max(sizes, key=lambda name: sizes[name], default='')})"
 
 
-def _named(name: str, type: Type) -> int:
-    return len(name) + _value(type)
+def _sizes(tool: Tool) -> tuple[int, int]:
+    """Of all arguments of a tool, and of the last one's value."""
+    types = [tool.types[name] for name in (*tool.required, *tool.optional)]
+    if not types:
+        return 0, 0
+    required = [_named(name, tool.types[name]) for name in tool.required]
+    if len(required) == 1:
+        required = [_value(types[0])]  # which stands without its name
+    chosen = [_named(name, tool.types[name]) for name in tool.optional]
+    return _listed(required, chosen), _value(types[-1])
 
 
-def _value(type: Type) -> int:
-    return _REFERENCE + _states(type)
-
-
-def _states(type: Type) -> int:
+def size(type: Type) -> int:
+    """No more characters than the regex of a value has in a plan."""
     match type:
         case Scalar(kind=kind, format=format, pattern=pattern):
             return _HELD if format or pattern else _SCALARS[kind]
         case Choice(values=values):
             return sum(len(render_value(each)) for each in values)
         case Union(choices=choices):
-            return sum(map(_states, choices))
+            return sum(map(size, choices))
         case Array(first=first, rest=rest):
             # The same type may stand for many items, and is looked at once.
             kinds = {id(each): each for each in (*first, rest) if each is not None}
@@ -73,7 +78,17 @@ def _states(type: Type) -> int:
             return _ANYTHING
 
 
-def _listed(required: Sequence[int], chosen: Iterable[int]) -> int:
-    if required:
+def _named(name: str, type: Type) -> int:
+    return len(name) + _value(type)
+
+
+def _value(type: Type) -> int:
+    return _REFERENCE + size(type)
+
+
+def _listed(required: Sequence[int], chosen: Sequence[int]) -> int:
+    if required or len(chosen) < 2:
         return sum(required) + sum(chosen)
-    return sum(at * each for at, each in enumerate(chosen, 1))
+    half = len(chosen) // 2
+    first, other = chosen[:half], chosen[half:]
+    return _listed((), first) + sum(first) + _listed((), other)

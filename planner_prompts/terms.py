@@ -9,7 +9,8 @@ character like any other.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -23,6 +24,7 @@ from planner_prompts.patterns import pattern_regex
 
 FREE_DEPTH = 1  # of arrays and objects where any value may stand
 ANY_ID = "[1-9][0-9]*"
+Member = tuple[Term, Term]  # what stands before a value, and the value
 
 _PATH = r"(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]?)\])*"
 _ESCAPE = r'\\(?:["\\/bfnrt]|u(?:[0-9A-CEFa-cef][0-9A-Fa-f]|[Dd][0-7])[0-9A-Fa-f]{2})'
@@ -62,22 +64,73 @@ def any_lines(toolbox: ToolBox) -> Term:
 
 
 def calls(toolbox: ToolBox, earlier: str) -> Term:
-    """A call of any tool. Those that take the same arguments share them."""
-    names: dict[str, list[Term]] = {}
+    """A call of any tool. Those that take the same arguments share them, all others the last value.
+
+    For an automaton has states of its own, for a text some thirty, wherever something else follows.
+    """
+    alike: dict[str, list[Tool]] = {}
     for tool in toolbox:
-        names.setdefault(to_regex(arguments(tool, earlier)), []).append(String(tool.name))
-    return either(*(either(*each) + "(" + Regex(taken) + ")" for taken, each in names.items()))
+        alike.setdefault(to_regex(_listed(*_arguments(tool, earlier))), []).append(tool)
+    ending: dict[str, list[_Call]] = {}
+    for tools in alike.values():
+        call = _Call(
+            either(*(String(each.name) for each in tools)) + "(", *_arguments(tools[0], earlier)
+        )
+        ending.setdefault(call.last, []).append(call)
+    ways: list[Term] = []
+    for last, group in ending.items():
+        if len(group) == 1:
+            ways.append(group[0].whole)
+        else:
+            ways.append(either(*(each.before_last for each in group)) + Regex(last))
+            ways.extend(each.without_last for each in group if each.chosen)
+    return either(*ways) + ")"
 
 
-def arguments(tool: Tool, earlier: str) -> Term:
-    """Required ones first, then any of the optional ones, each group in its order."""
-    values = {name: value(type, earlier) for name, type in tool.types.items()}
-    if len(tool.required) == 1:
-        required = [values[tool.required[0]]]
-    else:
-        required = [f"{render_name(name)}=" + values[name] for name in tool.required]
-    chosen = [f"{render_name(name)}=" + values[name] for name in tool.optional]
-    return _listed(required, chosen)
+@dataclass(frozen=True)
+class _Call:
+    """A tool's name and the bracket, and its arguments; or those of tools that take the same."""
+
+    begin: Term
+    required: list[Member]
+    chosen: list[Member]
+
+    @property
+    def last(self) -> str:
+        """The regex of the last value."""
+        both = [*self.required, *self.chosen]
+        return to_regex(both[-1][1]) if both else ""
+
+    @property
+    def whole(self) -> Term:
+        return self.begin + _listed(self.required, self.chosen)
+
+    @property
+    def before_last(self) -> Term:
+        """All that may stand before the last value, if that is there."""
+        *before, (name, _) = self.chosen or self.required
+        required, chosen = (self.required, before) if self.chosen else (before, [])
+        each_required = [each_name + value + ", " for each_name, value in required]
+        return self.begin + _all_of([*each_required, *_each_followed(chosen), name])
+
+    @property
+    def without_last(self) -> Term:
+        """A call that has not the last value, for that is an optional one."""
+        return self.begin + _listed(self.required, self.chosen[:-1])
+
+
+def _arguments(tool: Tool, earlier: str) -> tuple[list[Member], list[Member]]:
+    """The required ones and the optional ones, each group in its order."""
+
+    def named(names: Iterable[str]) -> list[Member]:
+        return [
+            (String(f"{render_name(name)}="), value(tool.types[name], earlier)) for name in names
+        ]
+
+    required = named(tool.required)
+    if len(required) == 1:
+        required = [(String(""), required[0][1])]
+    return required, named(tool.optional)
 
 
 def plain_json(type: Type) -> Term:
@@ -122,7 +175,7 @@ def _string(earlier: str | None) -> Term:
     """Text, with `$$` for a dollar sign and with references, unless it is plain JSON.
 
     A bare `$1` must not be followed by a digit, which would make it `$12`; `${1}` may be. So
-    digits stand at the start or behind what is no bare reference.
+    digits stand where no bare reference is before them.
     """
     if earlier is None:
         return Regex(_TEXT)
@@ -130,32 +183,46 @@ def _string(earlier: str | None) -> Term:
         return Regex(rf'"(?:{_PLAIN}|{_ESCAPE}|\$\$)*"')
     braced = rf"\$\{{(?:{earlier}){_PATH}\}}"
     no_digit = rf"(?:{_PLAIN_BUT_DIGITS}|{_ESCAPE}|\$\$|{braced})"
-    return Regex(rf'"[0-9]*(?:{no_digit}[0-9]*|\$(?:{earlier}))*"')
+    bare = rf"(?:\$(?:{earlier}))*"
+    return Regex(rf'"(?:[0-9]|{bare}{no_digit})*{bare}"')
 
 
 def _array(array: Array, earlier: str | None) -> Term:
-    """The items that must be there, then up to all of the others, one within the other."""
+    """The items that must be there, then up to all of the others."""
     rest = _any_number(value(array.rest, earlier)) if array.rest is not None else None
     if not array.first:
         return "[" + (optional(rest) if rest is not None else String("")) + String("]")
     more = optional(", " + rest) if rest is not None else String("")
-    for at in reversed(range(len(array.first))):
-        item = ("" if at == 0 else ", ") + (value(array.first[at], earlier) + more)
-        more = item if at < array.least else optional(item)
-    return "[" + more + String("]")
+    first = value(array.first[0], earlier)
+    items = [first, *(", " + value(each, earlier) for each in array.first[1:])]
+    needed, others = items[: array.least], items[array.least :]
+    behind = optional(_beginning(others, more)) if others else more
+    return _all_of([String("["), *needed, behind, String("]")])
+
+
+def _beginning(items: Sequence[Term], more: Term) -> Term:
+    """The first one of the items, or several, or all of them and more."""
+    if len(items) == 1:
+        return items[0] + more
+    half = len(items) // 2
+    first, other = items[:half], items[half:]
+    return either(_beginning(first, String("")), _all_of([*first, _beginning(other, more)]))
 
 
 def _object(type: Object, earlier: str | None) -> Term:
     """Required members, optional ones, others: each group in its order."""
 
-    def member(name: str, of: Type) -> Term:
-        return String(f"{json.dumps(name, ensure_ascii=False)}: ") + value(of, earlier)
+    def named(members: Mapping[str, Type]) -> list[Member]:
+        return [
+            (String(f"{json.dumps(name, ensure_ascii=False)}: "), value(of, earlier))
+            for name, of in members.items()
+        ]
 
-    required = [member(name, of) for name, of in type.required.items()]
-    chosen = [member(name, of) for name, of in type.optional.items()]
+    chosen = named(type.optional)
     if type.rest is not None:
-        chosen.append(_any_number(Regex(f"{_TEXT}: ") + value(type.rest, earlier)))
-    return "{" + _listed(required, chosen) + String("}")
+        other = Regex(f"{_TEXT}: ") + value(type.rest, earlier)
+        chosen.append((String(""), _any_number(other)))
+    return "{" + _listed(named(type.required), chosen) + String("}")
 
 
 def _anything(depth: int, earlier: str | None) -> Term:
@@ -179,21 +246,36 @@ def _anything(depth: int, earlier: str | None) -> Term:
 
 
 def _any_number(item: Term) -> Term:
-    """One or more, with commas between."""
-    return item + zero_or_more(", " + item)
+    """One or more, with commas between. So written, an automaton has one item, not a first, too."""
+    return zero_or_more(item + ", ") + item
 
 
-def _listed(required: Sequence[Term], chosen: Sequence[Term]) -> Term:
+def _listed(required: Sequence[Member], chosen: Sequence[Member]) -> Term:
     """All of the first ones and any of the others, in their order, with commas between."""
-    if required:
-        first, *later = required
-        return _all_of([first, *(", " + each for each in later), *_each_optional(chosen)])
-    starts = [_all_of([first, *_each_optional(chosen[at:])]) for at, first in enumerate(chosen, 1)]
-    return optional(either(*starts)) if starts else String("")
+    if not required:
+        return optional(_some(chosen)) if chosen else String("")
+    first, *later = [name + value for name, value in required]
+    return _all_of([first, *(", " + each for each in later), *_each_led(chosen)])
 
 
-def _each_optional(terms: Iterable[Term]) -> list[Term]:
-    return [optional(", " + each) for each in terms]
+def _some(chosen: Sequence[Member]) -> Term:
+    """At least one of them, in their order: the last of them is of the first half or of the other.
+
+    Written out for each that may be the last, there would be a square of them.
+    """
+    if len(chosen) == 1:
+        return chosen[0][0] + chosen[0][1]
+    half = len(chosen) // 2
+    first, other = chosen[:half], chosen[half:]
+    return either(_some(first), _all_of([*_each_followed(first), _some(other)]))
+
+
+def _each_led(members: Iterable[Member]) -> list[Term]:
+    return [optional(", " + (name + value)) for name, value in members]
+
+
+def _each_followed(members: Iterable[Member]) -> list[Term]:
+    return [optional(name + value + ", ") for name, value in members]
 
 
 def _all_of(terms: Iterable[Term]) -> Term:

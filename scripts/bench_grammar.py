@@ -30,6 +30,7 @@ from planner_prompts.messages import Message
 from serving import models, startup
 from serving.model import Model, Sampling
 from serving.settings import EMBEDDED, Settings
+from serving.vocabulary import marked, with_marks
 from train.bundled import held_out
 
 EMBEDDED_NAME = "embedded (49k)"
@@ -123,10 +124,11 @@ def _mib() -> int:
 
 
 def _outlines(tokens: vocabularies.Tokens) -> Compiler:
-    from outlines_core import Index, Vocabulary
+    from outlines_core import Index
 
-    vocabulary = Vocabulary(_end(tokens), tokens)
-    return lambda regex: Index(regex, vocabulary)
+    end = _end(tokens)
+    vocabulary = with_marks(tokens, end, [end + 1])
+    return lambda regex: Index(marked(regex), vocabulary)
 
 
 def _guidance(tokens: vocabularies.Tokens) -> Compiler:

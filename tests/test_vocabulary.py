@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from outlines_core import Index
 
-from planner_prompts.grammar import join_regex
-from serving.vocabulary import END, Tokens, ended, repairing, with_end
+from executor.builtin import TOOLBOX
+from executor.types import Scalar
+from planner_prompts.grammar import join_regex, plan_regex
+from serving.vocabulary import END, START, Tokens, marked, repairing, with_marks
 
 BROKEN = "\ufffd".encode()
 HALF = b" " + BROKEN  # what vLLM tells of a blank and a part of a letter
@@ -50,18 +52,18 @@ def test_tokens_are_told_by_their_own_bytes(
 
 
 SPARE, END_ID = 257, 256
+STRING, NO_A = Scalar("string"), Scalar("string", pattern="^[^a]*$")
 BYTES: Tokens = {bytes([byte]): [byte] for byte in range(256)}
 
 
 def ends(regex: str, text: str) -> list[str]:
     """Where the text may end on its way; fails if it can't be written at all."""
-    index = Index(ended(regex), with_end(BYTES, END_ID, [END_ID, SPARE]))
-    state = index.get_initial_state()
+    index = Index(marked(regex), with_marks(BYTES, END_ID, [END_ID, SPARE]))
+    state = index.get_next_state(index.get_initial_state(), END_ID)
     found = []
     for at, byte in enumerate([*text.encode(), END_ID]):
         allowed = index.get_allowed_tokens(state)
-        assert SPARE not in allowed
-        assert END.encode()[0] not in allowed
+        assert not {SPARE, ord(START), ord(END)} & set(allowed)
         if END_ID in allowed:
             found.append(text.encode()[:at].decode())
         assert byte in allowed, (at, chr(byte))
@@ -77,8 +79,7 @@ def ends(regex: str, text: str) -> list[str]:
         ("a|b", "b", ["b"]),
         ("a*", "aa", ["", "a", "aa"]),
         (r"0(?:\.[0-9]+)?", "0.5", ["0", "0.5"]),
-        (".*", "é😀", ["", "é", "é😀"]),
-        (ended("a"), "a", ["a"]),
+        (r"[^b\x00-\x1f]*", "é😀", ["", "é", "é😀"]),
     ],
 )
 def test_a_text_ends_where_it_may_and_goes_on_from_there(
@@ -87,12 +88,25 @@ def test_a_text_ends_where_it_may_and_goes_on_from_there(
     assert ends(regex, text) == where
 
 
-def test_an_answer_may_have_any_character() -> None:
-    text = "Answer: aé 日本 😀."
-    assert ends(join_regex(replan=True), text)[-1] == text
+def test_an_answer_may_have_any_character_and_has_one() -> None:
+    text = "Answer: aé\n\tat 日本 😀."
+    found = ends(join_regex(replan=True), text)
+    assert (found[0], found[-1]) == ("Answer: a", text)
+
+
+@pytest.mark.parametrize(
+    ("regex", "text"),
+    [
+        (plan_regex(TOOLBOX), '1. search("é \\n $$")\n2. search("a $1 ${1.b}")\n3. join()'),
+        (join_regex(replan=False, answer=STRING), 'Answer: "a $ é"'),
+        (join_regex(replan=False, answer=NO_A), 'Answer: "b $ é"'),
+    ],
+)
+def test_a_text_does_not_end_inside_of_a_string(regex: str, text: str) -> None:
+    assert ends(regex, text) == [text]
 
 
 def test_a_vocabulary_with_no_other_special_token_has_its_end_too() -> None:
-    vocabulary = with_end(BYTES, END_ID, [END_ID])
-    assert vocabulary.get_eos_token_id() == END.encode()[0]  # of a token that is left out
+    vocabulary = with_marks(BYTES, END_ID, [END_ID])
+    assert vocabulary.get_eos_token_id() == ord(START)  # of a token that is left out
     assert vocabulary.get(END.encode()) == [END_ID]

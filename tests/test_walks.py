@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
-from outlines_core import Index, Vocabulary
+from outlines_core import Index
 from toolboxes import TOOLBOXES
 
 import vocabularies
@@ -23,6 +23,7 @@ from executor.plan import Join, Task, render
 from executor.tools import ToolBox
 from planner_prompts.grammar import matches, plan_regex
 from serving.engine import Engine
+from serving.vocabulary import marked, with_marks
 
 FIRST_ID = 3
 WALKS = 340  # for each toolbox and vocabulary: 10,200 in all
@@ -35,8 +36,9 @@ class Walker:
 
     def __init__(self, regex: str, tokens: vocabularies.Tokens, seed: int) -> None:
         end = 1 + max(id for (id,) in tokens.values())
-        self._index = Index(regex, Vocabulary(end, tokens))
-        self._text = {id: token for token, (id,) in tokens.items()}
+        self._index = Index(marked(regex), with_marks(tokens, end, [end + 1]))
+        self._start = self._index.get_next_state(self._index.get_initial_state(), end)
+        self._text = {id: token for token, (id,) in tokens.items()} | {end: b""}
         self._ends = np.zeros(end + 1, bool)
         for id, token in self._text.items():
             self._ends[id] = any(char in token for char in (b'"', b")", b"]", b"}"))
@@ -49,7 +51,7 @@ class Walker:
 
     def walk(self) -> str | None:
         """A text that the grammar takes; None if it does not end in time."""
-        state = self._index.get_initial_state()
+        state = self._start
         written = b""
         for _ in range(STEPS):
             if self._index.is_final_state(state):
