@@ -1,45 +1,61 @@
-"""Runs the tasks of a plan: the thin shell around the Task Fetching Unit, and the only file that
-owns asyncio tasks for tools. It performs the unit's instructions and tells it what came of them.
-"""
+"""Runs plans: what all runs over one toolbox share, and the turns that they take."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import traceback
-from collections.abc import AsyncIterable
+import os
+from collections import deque
+from collections.abc import AsyncIterable, Iterable
 from contextlib import AbstractAsyncContextManager
-from math import isfinite
-from types import NoneType
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
-from executor import workers
-from executor.errors import ArgumentError, PlanError, ToolError, UsageError
-from executor.events import (
-    EventLog,
-    TaskCancelled,
-    TaskFailed,
-    TaskFinished,
-    TaskSealed,
-    TaskSkipped,
-    TaskStarted,
-    told,
-)
-from executor.fetching import FetchingUnit, Instruction, Outcome, Settle, Start, State
-from executor.plan import Task, as_json, render
+from cachetools import TLRUCache
+
+from executor.dispatch import Dispatcher, Gate, Lane
+from executor.errors import RunError
+from executor.events import EventLog, told
+from executor.execution import Execution
+from executor.fetching import Instruction, Outcome
+from executor.plan import Task
 from executor.tools import Tool, ToolBox
-from executor.values import shorten, text_of
+from executor.workers import Workers
 
 MAX_RUNNING = 16  # calls at once in one run
-SHOWN = 500  # characters of an argument or a result in an event
+THREADS = 32  # in all runs
+CACHED = 1_000  # results
 
 
 class Executor:
-    """Runs plans over one toolbox, without a model. Holds no state of any run."""
+    """Runs plans over one toolbox, without a model.
 
-    def __init__(self, toolbox: ToolBox, *, max_running: int = MAX_RUNNING) -> None:
-        self._toolbox = toolbox
-        self._max_running = max_running
+    `max_running` and `max_tasks` are of each run, in all its plans; `deadline` is in seconds.
+    What all runs share are the limits that tools declare, threads, processes, and results that
+    are kept. Use it in one event loop; `close` it when no run needs it any more.
+    """
+
+    def __init__(
+        self,
+        toolbox: ToolBox,
+        *,
+        max_running: int = MAX_RUNNING,
+        max_tasks: int | None = None,
+        deadline: float | None = None,
+        threads: int = THREADS,
+        processes: int | None = None,
+    ) -> None:
+        self.toolbox = toolbox
+        self.max_running = max_running
+        self.max_tasks = inf if max_tasks is None else max_tasks
+        self.deadline = deadline
+        self.workers = Workers()
+        self._results: TLRUCache[str, _Kept] = TLRUCache(CACHED, _end_of_keeping, _loop_time)
+        self._dispatcher = Dispatcher(threads=threads, processes=processes or os.cpu_count() or 1)
+        self._runs: dict[Lane, Execution] = {}
+        self._todo: deque[tuple[Execution, Instruction]] = deque()
+        self._advances = False
+        self._alarm: asyncio.TimerHandle | None = None
 
     def run(self, tasks: AsyncIterable[Task]) -> AbstractAsyncContextManager[EventLog]:
         """`async with executor.run(tasks) as events`: the tasks' events, as they happen.
@@ -47,152 +63,106 @@ class Executor:
         A task starts as soon as the iterator has yielded it and its inputs are done. The end of
         the iterator is the end of a valid plan; an iterator that breaks off raises PlanError,
         and then tasks with side effects are skipped, the others end, and the error is raised at
-        the end of the block. Leaving the block early cancels what is still running.
+        the end of the block, as is RunError for a run that took too long or had too many tasks.
+        Leaving the block early cancels what is still running.
         """
 
         async def story(log: EventLog) -> None:
-            await Execution(self._toolbox, self._max_running, log).perform(tasks)
+            limit = asyncio.timeout(self.deadline)
+            try:
+                async with limit:
+                    await Execution(self, log).perform(tasks)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                message = f"not done within the deadline of {self.deadline:g} s"
+                raise RunError("deadline", message) from None
 
         return told(story)
 
+    def close(self) -> None:
+        """Ends the processes that are kept for later calls."""
+        self.workers.close()
 
-class Execution:
-    """The tasks of one run, over all its plans."""
+    def kept(self, key: str) -> Outcome | None:
+        """The result of an equal call of any run."""
+        found = self._results.get(key)
+        return None if found is None else found.outcome
 
-    _calls: asyncio.TaskGroup  # of the plan that is being performed
+    def keep(self, key: str, outcome: Outcome, seconds: float) -> None:
+        """Later calls of this key have the result of this one."""
+        self._results[key] = _Kept(outcome, seconds)
 
-    def __init__(self, toolbox: ToolBox, max_running: int, log: EventLog) -> None:
-        self._toolbox = toolbox
-        self._log = log
-        self._unit = FetchingUnit(lambda name: toolbox[name].eager, max_running)
-        self._shared: dict[str, asyncio.Task[Outcome]] = {}  # by call, of idempotent tools
+    def enter(self, execution: Execution, lane: Lane) -> None:
+        """A plan begins."""
+        self._runs[lane] = execution
 
-    @property
-    def outcomes(self) -> dict[int, Outcome]:
-        """How each task that has ended did so, by its id."""
-        return self._unit.outcomes
+    def leave(self, lane: Lane) -> None:
+        """A plan has ended; what has not started never will."""
+        self._runs.pop(lane, None)
+        self._dispatcher.leave(lane)
 
-    async def perform(self, tasks: AsyncIterable[Task]) -> None:
-        """Runs one plan's tasks as they come; returns when all of them have ended."""
-        broken_off: PlanError | None = None
+    def gate(self, tool: Tool, args: dict[str, Any]) -> Gate:
+        """What a call has to pass. Raises what a tool's own `exclusive` raises."""
+        key = tool.policy.exclusive
+        return self._dispatcher.gate(tool, key(**args) if callable(key) else key)
+
+    def admit(self, lane: Lane, gate: Gate, task_id: int) -> bool:
+        """Whether a ready task starts at once; else `advance` starts it when it may."""
+        if self._dispatcher.enter(lane, gate, _loop_time()):
+            return True
+        self._dispatcher.wait(lane, gate, task_id)
+        return False
+
+    def release(self, lane: Lane, gate: Gate) -> None:
+        """A call has ended, or was none; `advance` gives its place to another."""
+        self._dispatcher.release(lane, gate)
+
+    def advance(self, execution: Execution | None = None, todo: Iterable[Instruction] = ()) -> None:
+        """Performs instructions, and starts what may start, in any run, until nothing may.
+
+        Where that makes more instructions, they are done here in turn: a plan whose results are
+        all kept from before is no deep recursion.
+        """
+        if execution is not None:
+            for each in todo:
+                self._todo.append((execution, each))
+        if self._advances:
+            return
+        self._advances = True
         try:
-            async with asyncio.TaskGroup() as self._calls:
-                try:
-                    async for task in tasks:
-                        self._seal(task)
-                except PlanError as error:
-                    broken_off = error
-                self._carry_out(self._unit.end_plan(valid=broken_off is None))
-        except BaseExceptionGroup as group:
-            self._carry_out(self._unit.cancel())
-            if len(group.exceptions) == 1:
-                raise group.exceptions[0] from None
-            raise
-        except asyncio.CancelledError:
-            self._carry_out(self._unit.cancel())
-            raise
-        if broken_off is not None:
-            raise broken_off
+            while True:
+                while self._todo:
+                    run, instruction = self._todo.popleft()
+                    run.carry_out(instruction)
+                if not self._dispatcher.has_waiting:
+                    break
+                if not (taken := self._dispatcher.take(_loop_time())):
+                    break
+                for lane, gate, task_id in taken:
+                    self._runs[lane].start(task_id, gate)
+        finally:
+            self._advances = False
+        if self._dispatcher.has_waiting:
+            self._set_alarm()
 
-    def _seal(self, task: Task) -> None:
-        if task.tool_name not in self._toolbox:
-            raise UsageError(f"task {task.id}: no tool is called {task.tool_name}")
-        self._log.emit(
-            TaskSealed(
-                task_id=task.id,
-                tool=task.tool_name,
-                args={name: as_json(value) for name, value in task.args.items()},
-                needs=list(task.needs),
-                line=render(task, self._toolbox),
-            )
-        )
-        self._carry_out(self._unit.seal(task))
-
-    def _carry_out(self, instructions: list[Instruction]) -> None:
-        for instruction in instructions:
-            match instruction:
-                case Start(task, args):
-                    shown = {name: _shown(value) for name, value in args.items()}
-                    self._log.emit(TaskStarted(task_id=task.id, args=shown))
-                    call = self._start(self._toolbox[task.tool_name], args)
-                    self._calls.create_task(self._follow(task.id, call))
-                case Settle(task, outcome):
-                    self._tell_end(task.id, outcome, seconds=0.0)
-
-    def _start(self, tool: Tool, args: dict[str, Any]) -> asyncio.Task[Outcome]:
-        """The call, in an asyncio task of its own: all that a tool could cancel is itself."""
-        key = _key(tool, args) if tool.idempotent else None
-        if key in self._shared and not _has_failed(self._shared[key]):
-            return self._shared[key]
-        call = self._calls.create_task(_outcome(tool, args))
-        if key is not None:
-            self._shared[key] = call
-        return call
-
-    async def _follow(self, task_id: int, call: asyncio.Task[Outcome]) -> None:
-        began = self._log.now()
-        await asyncio.wait([call])
-        outcome = _failed("error", "it was cancelled") if call.cancelled() else call.result()
-        self._tell_end(task_id, outcome, self._log.now() - began)
-        self._carry_out(self._unit.finish(task_id, outcome))
-
-    def _tell_end(self, task_id: int, outcome: Outcome, seconds: float) -> None:
-        match outcome.state:
-            case State.DONE:
-                shown = shorten(text_of(outcome.value), SHOWN)
-                self._log.emit(TaskFinished(task_id=task_id, result=shown, seconds=seconds))
-            case State.FAILED:
-                self._log.emit(
-                    TaskFailed(task_id=task_id, reason=outcome.reason, message=outcome.message)
-                )
-            case State.SKIPPED:
-                self._log.emit(
-                    TaskSkipped(task_id=task_id, reason=outcome.reason, message=outcome.message)
-                )
-            case State.CANCELLED:
-                self._log.emit(
-                    TaskCancelled(task_id=task_id, reason=outcome.reason, message=outcome.message)
-                )
+    def _set_alarm(self) -> None:
+        """For when a rate allows the next call. One that nobody needs any more does no harm."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if (time := self._dispatcher.next_time(_loop_time())) is not None:
+            self._alarm = asyncio.get_running_loop().call_at(time, self.advance)
 
 
-async def _outcome(tool: Tool, args: dict[str, Any]) -> Outcome:
-    """Calls the tool within its time limit. Whatever it does wrong is an outcome, not an error."""
-    limit = asyncio.timeout(tool.timeout)
-    try:
-        async with limit:
-            value = await workers.call(tool, tool.validate(args))
-            text_of(value).encode()  # what can't be told to anyone is no result
-            return Outcome(State.DONE, value=value)
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        raise
-    except ArgumentError as error:
-        return _failed("bad_argument", str(error))
-    except ToolError as error:
-        return _failed("error", str(error))
-    except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
-        if limit.expired() and isinstance(error, TimeoutError):
-            return _failed("timeout", f"no answer within its {tool.timeout:g} s")
-        return _failed("error", "".join(traceback.format_exception_only(error)).strip())
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    outcome: Outcome
+    seconds: float
 
 
-def _has_failed(call: asyncio.Task[Outcome]) -> bool:
-    return call.done() and (call.cancelled() or call.result().state is not State.DONE)
+def _end_of_keeping(_: str, kept: _Kept, now: float) -> float:
+    return now + kept.seconds
 
 
-def _failed(reason: str, message: str) -> Outcome:
-    readable = message.encode(errors="replace").decode()
-    return Outcome(State.FAILED, reason=reason, message=shorten(readable, SHOWN))
-
-
-def _key(tool: Tool, args: dict[str, Any]) -> str | None:
-    """Equal for equal calls; None where the arguments can't be compared as JSON."""
-    try:
-        return json.dumps([tool.name, args], sort_keys=True)
-    except (TypeError, ValueError):
-        return None
-
-
-def _shown(value: Any) -> Any:
-    """An argument for show: what JSON has a word for as it is, all else as text, shortened."""
-    known = isinstance(value, (int, NoneType)) or (isinstance(value, float) and isfinite(value))
-    return value if known else shorten(text_of(value), SHOWN)
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Ref:
         return f"${{{self._inner()}}}" if needs_braces else str(self)
 
     def _inner(self) -> str:
+        if not self.path:
+            return str(self.task_id)
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
         return f"{self.task_id}{''.join(steps)}"
 
@@ -49,20 +52,22 @@ class Template:
 
 # A JSON value in which a Ref or a Template may stand for any value.
 Value = Any
+PLAIN = frozenset({str, int, float, bool, type(None)})  # that hold no other values
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One line of a plan. `args` holds the arguments by the parameters' names."""
+    """One line of a plan. `args` holds the arguments by the parameters' names, and `needs` the ids
+    of the tasks whose results they use, rising, each once."""
 
     id: int
     tool_name: str
     args: Mapping[str, Value] = field(default_factory=dict)
+    needs: tuple[int, ...] = field(init=False, compare=False, repr=False)
 
-    @property
-    def needs(self) -> tuple[int, ...]:
-        """The ids of the tasks whose results this one uses, rising, each once."""
-        return tuple(sorted({ref.task_id for ref in references(list(self.args.values()))}))
+    def __post_init__(self) -> None:
+        found = {ref.task_id for value in self.args.values() for ref in references(value)}
+        object.__setattr__(self, "needs", tuple(sorted(found)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class Join:
 
 def references(value: Value) -> Iterator[Ref]:
     """Every reference in a value, in the order of the text."""
+    if type(value) in PLAIN:
+        return
     if isinstance(value, Ref):
         yield value
     elif isinstance(value, Template):
@@ -81,7 +88,7 @@ def references(value: Value) -> Iterator[Ref]:
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from references(item)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
+    elif isinstance(value, Sequence):
         for item in value:
             yield from references(item)
 
@@ -94,16 +101,17 @@ def render(item: Task | Join, toolbox: ToolBox) -> str:
     """
     if isinstance(item, Join):
         return f"{item.id}. {JOIN}()"
-    tool = toolbox[item.tool_name]
-    ordered = [name for name in (*tool.required, *tool.optional) if name in item.args]
-    values = {name: render_value(tool.arranged(name, item.args[name])) for name in ordered}
-    arguments = (
-        value if tool.required == (name,) else f"{render_name(name)}={value}"
-        for name, value in values.items()
-    )
+    tool, args = toolbox[item.tool_name], item.args
+    arguments = []
+    for name in (*tool.required, *tool.optional):
+        if name in args:
+            value = render_value(tool.arranged(name, args[name]))
+            is_plain = tool.required == (name,)
+            arguments.append(value if is_plain else f"{render_name(name)}={value}")
     return f"{item.id}. {item.tool_name}({', '.join(arguments)})"
 
 
+@lru_cache(10_000)
 def render_name(name: str) -> str:
     """A parameter's name as it stands in front of its value: in quotes if it isn't plain."""
     return name if NAME.fullmatch(name) else _quote(name)
@@ -112,19 +120,19 @@ def render_name(name: str) -> str:
 def render_value(value: Value) -> str:
     """A value as it stands in a plan; a dollar sign in a string is doubled."""
     match value:
+        case str():
+            return f'"{_escape(value)}"'
         case Ref():
             return str(value)
         case Template(parts=parts):
             following = (*parts[1:], "")
             return f'"{"".join(map(_render_part, parts, following))}"'
-        case str():
-            return f'"{_escape(value)}"'
+        case list() | tuple():
+            return f"[{', '.join([render_value(item) for item in value])}]"
         case Mapping():
             return (
                 "{" + ", ".join(f"{_quote(k)}: {render_value(v)}" for k, v in value.items()) + "}"
             )
-        case Sequence():
-            return "[" + ", ".join(map(render_value, value)) + "]"
         case _:
             return json.dumps(value)  # a number, true, false or null
 
@@ -140,18 +148,19 @@ def as_json(value: Value) -> Any:
     match value:
         case Ref():
             return str(value)
-        case Template() | str():
+        case str():
+            return value.replace("$", "$$")
+        case Template():
             return json.loads(render_value(value))
-        case Mapping():
-            return {key: as_json(item) for key, item in value.items()}
         case list() | tuple():
             return [as_json(item) for item in value]
+        case Mapping():
+            return {key: as_json(item) for key, item in value.items()}
         case _:
             return value
 
 
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+_quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _escape(text: str) -> str:

@@ -8,14 +8,12 @@ summed over the plans of a run. A join begins when its plan is written and its t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from executor.events import Event
-
-_TERMINAL = frozenset({"task_finished", "task_failed", "task_skipped", "task_cancelled"})
-_PLAN_IS_OVER = frozenset({"replan", "run_finished", "run_failed", "run_cancelled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +21,9 @@ class Stats:
     """All in seconds; `efficiency` is ideal / actual.
 
     `tools_seconds` is summed over the calls, and so is `overlap_seconds`, the part of it during
-    which the plan was being written.
+    which the plan was being written. `critical_path` has the ids of the tasks that each plan waited
+    for: the last to finish, before it the input that came last, and so on to one that waited for
+    its line.
     """
 
     seconds: float
@@ -33,14 +33,20 @@ class Stats:
     overlap_seconds: float
     ideal_seconds: float
     efficiency: float
+    critical_path: list[int]
 
 
 @dataclass(slots=True)
 class TaskTimes:
+    """In seconds since the run began; what has not happened is None."""
+
     sealed: float
     needs: tuple[int, ...]
+    ready: float | None = None
     started: float | None = None
     finished: float | None = None
+    where: str = ""  # as TaskStarted has it
+    tries: int = 0
 
 
 @dataclass(slots=True)
@@ -49,6 +55,48 @@ class PlanTimes:
     ended: float | None = None  # the planner's last token
     closed: float | None = None  # the join's end
     tasks: dict[int, TaskTimes] = field(default_factory=dict)
+
+
+def _plan_finished(plan: PlanTimes, event: Any) -> None:
+    plan.ended = event.at
+
+
+def _plan_is_over(plan: PlanTimes, event: Any) -> None:
+    plan.closed = event.at
+
+
+def _sealed(plan: PlanTimes, event: Any) -> None:
+    plan.tasks[event.task_id] = TaskTimes(event.at, tuple(event.needs))
+
+
+def _started(plan: PlanTimes, event: Any) -> None:
+    task = plan.tasks[event.task_id]
+    task.started, task.ready, task.where = event.at, event.ready, event.where
+
+
+def _ended(plan: PlanTimes, event: Any) -> None:
+    plan.tasks[event.task_id].finished = event.at
+
+
+def _tried(plan: PlanTimes, event: Any) -> None:
+    _ended(plan, event)
+    plan.tasks[event.task_id].tries = event.tries
+
+
+# What an event changes in its plan's times.
+_CHANGES: Mapping[str, Callable[[PlanTimes, Any], None]] = {
+    "plan_finished": _plan_finished,
+    "task_sealed": _sealed,
+    "task_started": _started,
+    "task_finished": _tried,
+    "task_failed": _tried,
+    "task_skipped": _ended,
+    "task_cancelled": _ended,
+    "replan": _plan_is_over,
+    "run_finished": _plan_is_over,
+    "run_failed": _plan_is_over,
+    "run_cancelled": _plan_is_over,
+}
 
 
 class Times:
@@ -60,20 +108,8 @@ class Times:
     def note(self, event: Event) -> None:
         if event.type == "plan_started":
             self._plans.append(PlanTimes(event.at))
-        elif self._plans:
-            self._note_in(self._plans[-1], event)
-
-    def _note_in(self, plan: PlanTimes, event: Event) -> None:
-        if event.type == "plan_finished":
-            plan.ended = event.at
-        elif event.type in _PLAN_IS_OVER:
-            plan.closed = event.at
-        elif event.type == "task_sealed":
-            plan.tasks[event.task_id] = TaskTimes(event.at, tuple(event.needs))  # type: ignore[attr-defined]
-        elif event.type == "task_started":
-            plan.tasks[event.task_id].started = event.at  # type: ignore[attr-defined]
-        elif event.type in _TERMINAL:
-            plan.tasks[event.task_id].finished = event.at  # type: ignore[attr-defined]
+        elif self._plans and (change := _CHANGES.get(event.type)) is not None:
+            change(self._plans[-1], event)
 
     def stats(self, now: float) -> Stats:
         """The statistics as of `now`, in seconds since the run began."""
@@ -90,7 +126,12 @@ class Times:
             ),
             ideal_seconds=ideal,
             efficiency=ideal / now if now > 0 and self._plans else 1.0,
+            critical_path=[id for plan in self._plans for id in _critical_path(plan)],
         )
+
+    def tasks(self) -> dict[int, TaskTimes]:
+        """What is known of each task, by its id."""
+        return {id: task for plan in self._plans for id, task in plan.tasks.items()}
 
     def _starts(self) -> list[float]:
         """Each plan's part of the run begins where the one before it was closed."""
@@ -117,3 +158,15 @@ def _ideal_seconds(plan: PlanTimes, start: float, now: float) -> float:
     settled = max([ended, *(_or(task.finished, now) for task in plan.tasks.values())])
     join_seconds = max(0.0, _or(plan.closed, now) - settled)
     return max([ended, *finish.values()]) + join_seconds - start
+
+
+def _critical_path(plan: PlanTimes) -> list[int]:
+    finished = {id: task.finished for id, task in plan.tasks.items() if task.finished is not None}
+    path: list[int] = []
+    last = max(finished, key=lambda id: finished[id], default=None)
+    while last is not None:
+        path.append(last)
+        task = plan.tasks[last]
+        inputs = [need for need in task.needs if finished.get(need, 0.0) > task.sealed]
+        last = max(inputs, key=lambda id: finished[id], default=None)
+    return path[::-1]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 from executor.errors import ToolDefinitionError, UsageError
 from executor.plan import JOIN, NAME, Value
+from executor.policy import Options, Place, Policy
 from executor.schema_size import Schema, check_size
 from executor.schemas import type_of, types_of, with_null
 from executor.signatures import (
@@ -19,19 +20,18 @@ from executor.signatures import (
     schema_validator,
     signature_validator,
 )
-from executor.types import Anything, Type, arranged
+from executor.types import Anything, Type, arranged, has_an_order
 
-DEFAULT_TIMEOUT = 30.0  # seconds
 MAX_NAME = 200  # letters
 ANYTHING = Anything()
+DEFAULT = Policy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tool:
     """A function with a name, a description, and a JSON Schema of its parameters.
 
-    `timeout` is in seconds. `eager=False` marks side effects: such a call waits until the whole
-    plan is sealed and valid. `idempotent=True` lets equal calls of a run share one execution.
+    `policy` says how its calls are run.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Tool:
     parameters: Schema
     function: Callable[..., Any]
     validate: Validate
-    timeout: float = DEFAULT_TIMEOUT
-    eager: bool = True
-    idempotent: bool = False
+    policy: Policy = DEFAULT
     returns: Type = ANYTHING  # what is known of its result
     types: Mapping[str, Type] = field(init=False, repr=False)  # of the parameters, by name
     required: tuple[str, ...] = field(init=False, repr=False)  # names that a call must give
     optional: tuple[str, ...] = field(init=False, repr=False)  # names that it may leave out
+    runs_in: Place = field(init=False, repr=False)  # as its policy says, or as fits the function
+    _with_order: frozenset[str] = field(init=False, repr=False)  # parameters that have objects
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -58,14 +58,22 @@ class Tool:
             )
         if self.name == JOIN:
             raise ToolDefinitionError(f"a tool can't be called {JOIN}: that word ends a plan")
-        if not self.timeout > 0:
-            raise ToolDefinitionError(f"{self.name}: timeout must be above 0 seconds")
+        is_async = inspect.iscoroutinefunction(self.function)
+        self.policy.check(self.name, is_async=is_async)
+        if self.policy.runs_in == "process" and "<" in self.function.__qualname__:
+            raise ToolDefinitionError(
+                f"{self.name}: to run in a process it must stand at the top level of a module"
+            )
         for name in self.parameters.get("required", ()):
             if name not in self.properties:
                 raise ToolDefinitionError(f"{self.name}({name}): is required, but has no schema")
         types = types_of(self.parameters, self.name)
         needed = frozenset(self.parameters.get("required", ()))
         # Kept, as each line of a plan asks for them.
+        place: Place = self.policy.runs_in or ("loop" if is_async else "thread")
+        ordered = frozenset(name for name, type in types.items() if has_an_order(type))
+        object.__setattr__(self, "runs_in", place)
+        object.__setattr__(self, "_with_order", ordered)
         object.__setattr__(self, "types", types)
         object.__setattr__(self, "required", tuple(name for name in types if name in needed))
         object.__setattr__(self, "optional", tuple(name for name in types if name not in needed))
@@ -78,6 +86,7 @@ class Tool:
         parameters: Schema,
         call: Callable[..., Any],
         returns: Schema | None = None,
+        policy: Policy = DEFAULT,
     ) -> Tool:
         """A tool from a JSON Schema object; `call` takes the arguments by name, async or plain.
 
@@ -87,7 +96,7 @@ class Tool:
         parameters = with_null(parameters)
         validate = schema_validator(name, parameters)
         result = ANYTHING if returns is None else type_of(returns, f"{name}: its result")
-        return cls(name, description, parameters, call, validate, returns=result)
+        return cls(name, description, parameters, call, validate, policy, result)
 
     @property
     def properties(self) -> Mapping[str, Schema]:
@@ -97,7 +106,7 @@ class Tool:
 
     def arranged(self, name: str, value: Value) -> Value:
         """A parameter's value with the members of its objects in the order a plan has them in."""
-        return arranged(value, self.types[name])
+        return arranged(value, self.types[name]) if name in self._with_order else value
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -141,20 +150,13 @@ class ToolBox:
 @overload
 def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
+def tool(**policy: Unpack[Options]) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
-    *, timeout: float = ..., eager: bool = ..., idempotent: bool = ...
-) -> Callable[[Callable[..., Any]], Tool]: ...
-def tool(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    timeout: float = DEFAULT_TIMEOUT,
-    eager: bool = True,
-    idempotent: bool = False,
+    function: Callable[..., Any] | None = None, /, **policy: Unpack[Options]
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Makes a tool of a typed function, async or plain; its docstring becomes the description.
 
-    A plain function runs in a thread. Raises ToolDefinitionError, which names the function, the
+    Policy says what the keywords mean. Raises ToolDefinitionError, which names the function, the
     parameter and the reason, for a signature that a plan can't call.
     """
 
@@ -167,9 +169,7 @@ def tool(
             function=function,
             validate=signature_validator(adapter),
             returns=result_type(function),
-            timeout=timeout,
-            eager=eager,
-            idempotent=idempotent,
+            policy=Policy(**policy),
         )
 
     return make if function is None else make(function)

@@ -195,6 +195,18 @@ def _same(value: Value, choice: Any) -> bool:
     return bool(value == choice)
 
 
+def has_an_order(type: Type) -> bool:
+    """Whether `arranged` may change a value of the type."""
+    match type:
+        case Scalar() | Anything():
+            return False
+        case Array(first=first, rest=rest):
+            # The same type may stand for many items, and is looked at once.
+            kinds = {id(each): each for each in (*first, rest) if each is not None}
+            return any(map(has_an_order, kinds.values()))
+    return True
+
+
 def arranged(value: Value, type: Type) -> Value:
     """The same value with the members of objects in the order in which a plan has them."""
     if isinstance(value, (Ref, Template)):

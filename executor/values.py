@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+import pydantic
+
 from executor.errors import ArgumentError
-from executor.plan import Ref, Template, Value
+from executor.plan import PLAIN, Ref, Template, Value
 
 Results = Mapping[int, Any]
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return _members(value)
+    except TypeError:
+        return str(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)
+
+
+class ErrorText(str):
+    """Stands where a result should be, and for any part of it."""
+
+    __slots__ = ()
 
 
 def resolve(value: Value, results: Results) -> Any:
@@ -18,25 +37,27 @@ def resolve(value: Value, results: Results) -> Any:
     A reference that is a whole value passes the result itself; inside a string, its text.
     Raises ArgumentError where a path leads nowhere.
     """
+    if type(value) in PLAIN:
+        return value
     match value:
         case Ref():
             return _fresh(_follow(value, results[value.task_id]))
         case Template(parts=parts):
             return "".join(p if isinstance(p, str) else text_of(resolve(p, results)) for p in parts)
-        case str():
-            return value
+        case list() | tuple():
+            return [resolve(item, results) for item in value]
         case Mapping():
             return {key: resolve(item, results) for key, item in value.items()}
-        case Sequence():
-            return [resolve(item, results) for item in value]
     return value
 
 
 def _follow(ref: Ref, result: Any) -> Any:
+    if isinstance(result, ErrorText):
+        return str(result)
     for step in ref.path:
         try:
             if type(result) not in (dict, list, tuple):
-                raise TypeError  # what other objects do when looked into, nobody knows
+                result = _members(result)
             result = result[step]
         except (KeyError, IndexError, TypeError):
             raise ArgumentError(
@@ -52,12 +73,25 @@ def _fresh(result: Any) -> Any:
     return [_fresh(item) for item in result] if type(result) is list else result
 
 
+def _members(result: Any) -> dict[str, Any]:
+    """Of a dataclass or a pydantic model. Raises TypeError for other objects: what they do when
+    looked into, nobody knows."""
+    if is_dataclass(result) and not isinstance(result, type):
+        return {each.name: getattr(result, each.name) for each in fields(result)}
+    if isinstance(result, pydantic.BaseModel):
+        return dict(result)
+    raise TypeError
+
+
 def text_of(result: Any) -> str:
-    """A result as text: a string as it is, else its JSON, else what `str` says of it."""
+    """A result as text: a string as it is, else its JSON, else what `str` says of it.
+
+    Dataclasses and pydantic models are JSON objects, and anything else in JSON is a string.
+    """
     if isinstance(result, str):
         return result
     try:
-        return json.dumps(result, ensure_ascii=False, default=str)
+        return _ENCODER.encode(result)
     except (TypeError, ValueError):  # keys that are no text, a value that holds itself
         return str(result)
 

@@ -1,8 +1,9 @@
-"""Where a tool's call runs: async functions on the event loop, plain ones in a thread each.
+"""Where a tool's call runs: on the event loop, in a thread, or in a process.
 
 A thread can't be killed. One that outlives its time limit is left behind as a daemon: its result
 is dropped, and it doesn't keep the process from ending. (That is why this is no
-`ThreadPoolExecutor`, whose threads the interpreter waits for.)
+`ThreadPoolExecutor`, whose threads the interpreter waits for.) How many there are is counted, and
+when they are too many, no others are begun.
 """
 
 from __future__ import annotations
@@ -10,42 +11,87 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from executor.errors import ToolError
+from executor.processes import Processes
+from executor.steps import Steps
 from executor.tools import Tool
 
+MOST_LEFT_BEHIND = 200
 
-async def call(tool: Tool, args: dict[str, Any]) -> Any:
-    """The tool's result for these arguments, which have been validated; raises what it raises."""
-    if inspect.iscoroutinefunction(tool.function):
-        return await tool.function(**args)
-    result = await _in_thread(tool, args)
-    return await result if inspect.isawaitable(result) else result
+_log = logging.getLogger(__name__)
 
 
-async def _in_thread(tool: Tool, args: dict[str, Any]) -> Any:
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-    context = contextvars.copy_context()
+class Workers:
+    """`left_behind` counts the threads that outlived their calls and still run."""
 
-    def hand_over(set_it: Callable[[Any], None], outcome: Any) -> None:
-        if not future.done():  # nobody waits for a call that was given up
-            set_it(outcome)
+    def __init__(self) -> None:
+        self._processes = Processes()
+        self.left_behind = 0
 
-    def run() -> None:
+    def close(self) -> None:
+        """Ends what is kept for later calls."""
+        self._processes.close()
+
+    def call(self, tool: Tool, args: dict[str, Any]) -> Steps:
+        """`await` it for the result of these arguments, which have been validated.
+
+        It raises what the tool raises, and CrashedError if its process ends.
+        """
+
+        def blocked(seconds: float) -> None:
+            _log.warning(
+                "the tool %s held up all others for %.1f s; as a plain function, which runs in a "
+                "thread, it would not",
+                tool.name,
+                seconds,
+            )
+
+        match tool.runs_in:
+            case "loop":
+                return Steps(tool.function(**args), blocked)
+            case "thread":
+                return Steps(self._in_thread(tool, args), blocked)
+            case "process":
+                return Steps(self._processes.call(tool.function, args), blocked)
+
+    async def _in_thread(self, tool: Tool, args: dict[str, Any]) -> Any:
+        if self.left_behind >= MOST_LEFT_BEHIND:
+            raise ToolError(
+                f"{self.left_behind} threads of calls that took too long still run; tools that "
+                'hang should be declared with runs_in="process"'
+            )
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def hand_over(set_it: Callable[[Any], None], outcome: Any) -> None:
+            if future.done():  # nobody waits for a call that was given up
+                self.left_behind -= 1
+            else:
+                set_it(outcome)
+
+        def run() -> None:
+            try:
+                result = context.run(tool.function, **args)
+            except BaseException as error:  # noqa: BLE001  crosses to the loop, where the caller decides
+                report = (future.set_exception, _passable(error))
+            else:
+                report = (future.set_result, result)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(hand_over, *report)
+
+        threading.Thread(target=run, daemon=True, name=f"tool {tool.name}").start()
         try:
-            result = context.run(tool.function, **args)
-        except BaseException as error:  # noqa: BLE001  crosses to the loop, where the caller decides
-            report = (future.set_exception, _passable(error))
-        else:
-            report = (future.set_result, result)
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(hand_over, *report)
-
-    threading.Thread(target=run, daemon=True, name=f"tool {tool.name}").start()
-    return await future
+            result = await future
+        except asyncio.CancelledError:
+            self.left_behind += future.cancelled()
+            raise
+        return await result if inspect.isawaitable(result) else result
 
 
 def _passable(error: BaseException) -> BaseException:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, closing, suppress
 
 from executor.errors import EngineError, PlanError, RunError, UsageError
 from executor.events import EventLog, Replan, RunCancelled, RunFailed, RunFinished, RunStarted, told
-from executor.executor import Execution
+from executor.execution import Execution
+from executor.executor import Executor
 from executor.fetching import Outcome, State
 from executor.plan import Task
 from executor.schema_size import Schema
@@ -109,7 +110,11 @@ class Run:
             log.emit(RunFinished(answer=text, stats=log.stats()))
 
     async def _rounds(self, log: EventLog) -> str:
-        execution = Execution(self._toolbox, self._settings.max_running, log)
+        executor = Executor(self._toolbox, max_running=self._settings.max_running)
+        with closing(executor):
+            return await self._plans(Execution(executor, log), log)
+
+    async def _plans(self, execution: Execution, log: EventLog) -> str:
         tasks: dict[int, Task] = {}  # of all plans
         for number in range(1, self._settings.max_plans + 1):
             await self._check_room()

@@ -33,6 +33,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--simulations", type=int, default=1_000, help="how many random worlds")
+    parser.addoption("--simulation", type=int, help="only this one")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that ends the engine comes last."""
     items.sort(key=lambda item: item.get_closest_marker("ends_engine") is not None)

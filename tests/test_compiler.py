@@ -139,6 +139,7 @@ async def test_a_run_from_question_to_answer() -> None:
         overlap_seconds=3.5,
         ideal_seconds=5.5,
         efficiency=1,
+        critical_path=[2, 3],
     )
     assert "".join(event.text for event in events if isinstance(event, PlanText)) == "".join(
         chunk.text for chunk in PLAN

@@ -40,6 +40,7 @@ STATS = Stats(
     overlap_seconds=0.0,
     ideal_seconds=3.0,
     efficiency=1.0,
+    critical_path=[],
 )
 ENDED = {"task_id": 1, "reason": "a", "message": "b"}
 
@@ -52,9 +53,11 @@ EXAMPLES: dict[str, Event] = {
     "task_sealed": TaskSealed(
         task_id=2, tool="search", args={"query": "$1"}, needs=[1], line="2. search($1)"
     ),
-    "task_started": TaskStarted(task_id=2, args={"query": "K2", "limit": 3}),
-    "task_finished": TaskFinished(task_id=2, result="8611 m", seconds=0.5),
-    "task_failed": TaskFailed(**ENDED),
+    "task_started": TaskStarted(
+        task_id=2, args={"query": "K2", "limit": 3}, where="loop", ready=0.0
+    ),
+    "task_finished": TaskFinished(task_id=2, result="8611 m", seconds=0.5, tries=1),
+    "task_failed": TaskFailed(tries=1, **ENDED),
     "task_skipped": TaskSkipped(**ENDED),
     "task_cancelled": TaskCancelled(**ENDED),
     "plan_finished": PlanFinished(plan=1, tasks=2, ended_by="join", message=""),
@@ -72,9 +75,9 @@ FIELDS = {
     "plan_text": "plan text",
     "line_refused": "plan task_id line message",
     "task_sealed": "task_id tool args needs line",
-    "task_started": "task_id args",
-    "task_finished": "task_id result seconds",
-    "task_failed": "task_id reason message",
+    "task_started": "task_id args where ready",
+    "task_finished": "task_id result seconds tries",
+    "task_failed": "task_id reason message tries",
     "task_skipped": "task_id reason message",
     "task_cancelled": "task_id reason message",
     "plan_finished": "plan tasks ended_by message",
@@ -108,6 +111,7 @@ def test_stats_on_the_wire() -> None:
         "overlap_seconds",
         "ideal_seconds",
         "efficiency",
+        "critical_path",
     }
 
 

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_clock import run_virtual, virtual
 
+from executor import workers
 from executor.errors import PlanError, ToolError, UsageError
 from executor.events import (
     Event,
@@ -308,13 +309,6 @@ async def cancels_itself() -> None:
     await asyncio.sleep(1)
 
 
-async def cancels_itself_and_answers() -> str:
-    task = asyncio.current_task()
-    assert task
-    task.cancel()
-    return "well"
-
-
 async def its_own_group() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(fails(ValueError("inside"))())
@@ -343,7 +337,6 @@ FAULTS = {
     "is cancelled": (fails(asyncio.CancelledError()), "error", "it was cancelled"),
     "awaits the cancelled": (waits_for_what_is_cancelled, "error", "it was cancelled"),
     "cancels itself": (cancels_itself, "error", "it was cancelled"),
-    "cancels itself and answers": (cancels_itself_and_answers, "error", "it was cancelled"),
     "times out": (fails(TimeoutError("mine")), "error", "TimeoutError: mine"),
     "has its own limit": (its_own_limit, "error", "TimeoutError"),
     "has its own group": (
@@ -354,7 +347,11 @@ FAULTS = {
     "stops an iteration": (fails(StopIteration()), "error", "RuntimeError: coroutine raised"),
     "panics": (fails(PanicError("at line 1")), "error", "test_executor.PanicError: at line 1"),
     "never returns": (never, "timeout", "no answer within its 30 s"),
-    "never returns, and complains": (never_and_complains, "error", "LookupError: I was not done"),
+    "never returns, and complains": (
+        never_and_complains,
+        "timeout",
+        "no answer within its 30 s",
+    ),
     "returns what has no text": (returns(Mute()), "error", "ValueError: no words"),
     "returns too many digits": (returns(10**5000), "error", "ValueError: Exceeds the limit"),
     "returns half a character": (returns("a\ud800"), "error", "UnicodeEncodeError: "),
@@ -427,6 +424,18 @@ async def test_a_bad_argument_is_an_observation(bad: Task, message: str) -> None
         4: ("finished", "worked"),
     }
     assert ends(events)[2][1].startswith(message)
+
+
+@virtual
+async def test_a_tool_that_cancels_itself_and_answers_has_answered() -> None:
+    @tool
+    async def odd() -> str:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        return "well"
+
+    assert ends(await collect([odd], plan(Task(1, "odd"))))[1] == ("finished", "well")
 
 
 @virtual
@@ -559,14 +568,20 @@ async def test_leaving_anywhere_ends_every_task_once(read: int) -> None:
     check(events)
 
 
+@pytest.mark.parametrize(("needs", "ended", "cleaned"), [(0.03, 0.53, True), (2.0, 0.55, False)])
 @virtual
-async def test_a_tool_may_clean_up_when_it_is_cancelled() -> None:
+async def test_a_tool_may_clean_up_for_a_moment_when_it_is_cancelled(
+    needs: float, ended: float, cleaned: bool
+) -> None:
+    done = []
+
     @tool
     async def careful() -> str:
         try:
             await never()
         except asyncio.CancelledError:
-            await asyncio.sleep(2)
+            await asyncio.sleep(needs)
+        done.append("cleaned")
         return "late, and of no use"
 
     async with Executor(ToolBox([careful])).run(plan(Task(1, "careful"), 1.0)) as log:
@@ -574,7 +589,8 @@ async def test_a_tool_may_clean_up_when_it_is_cancelled() -> None:
     events = [event async for event in log]
     check(events)
     assert ends(events)[1][0] == "run_ended"
-    assert log.now() == pytest.approx(2.5)
+    assert log.now() == pytest.approx(ended)
+    assert bool(done) == cleaned
 
 
 @virtual
@@ -740,6 +756,27 @@ async def test_a_thread_that_outlives_its_limit_is_left_behind() -> None:
     free.set()
     thread.join(GUARD)  # its result is dropped without a word
     await asyncio.sleep(0)
+
+
+async def test_when_too_many_threads_are_left_behind_no_other_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "MOST_LEFT_BEHIND", 2)
+    may_end = threading.Event()
+
+    @tool(timeout=0.05)
+    def stuck(what: int) -> str:
+        may_end.wait(GUARD)
+        return ""
+
+    executor = Executor(ToolBox([stuck]))
+    found = {}
+    for what in range(3):
+        async with executor.run(plan(Task(1, "stuck", {"what": what}))) as log:
+            found[what] = ends([event async for event in log])[1]
+    assert [reason for reason, _ in found.values()] == ["timeout", "timeout", "error"]
+    assert found[2][1].startswith("2 threads of calls that took too long still run")
+    may_end.set()
 
 
 def test_a_thread_may_outlive_its_loop() -> None:

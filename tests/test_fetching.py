@@ -10,10 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executor.fetching import FetchingUnit, Instruction, Outcome, Settle, Start, State
+from executor.fetching import (
+    ALLOWED,
+    FetchingUnit,
+    Instruction,
+    Outcome,
+    Ready,
+    Settle,
+    State,
+    TransitionError,
+)
 from executor.plan import Ref, Task, Template
+from executor.policy import Policy
 
-ENDED = {State.DONE, State.FAILED, State.SKIPPED, State.CANCELLED}
+ENDED = {state for state, after in ALLOWED.items() if not after}
+POLICIES = {"tool": Policy(), "late": Policy(eager=False), "brave": Policy(on_input_error="pass")}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,13 +40,14 @@ def _validated() -> Iterator[None]:
         return take
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("seal", "end_plan", "finish", "cancel"):
+        for name in ("seal", "end_plan", "start", "finish", "cancel"):
             patch.setattr(FetchingUnit, name, checked(getattr(FetchingUnit, name)))
         yield
 
 
 # What happens -> what to do. `seal 3 $1 $2` is a task that needs 1 and 2, `seal 3 late` one with
-# side effects; `done 1` and `failed 1` end a call; `ended` and `broken` end a plan.
+# side effects, `seal 3 brave` one that is called though an input failed; `done 1` and `failed 1`
+# end a call; `ended` and `broken` end a plan. What is ready is started.
 SCENES = {
     "a task without inputs starts at its seal": """
         seal 1       -> start 1
@@ -67,23 +79,6 @@ SCENES = {
         done 3       ->
         done 2       -> start 4
         done 4       ->
-    """,
-    "over the limit, a slot that falls free is filled at once": """
-        limit 2
-        seal 1       -> start 1
-        seal 2       -> start 2
-        seal 3       ->
-        seal 4       ->
-        failed 2     -> start 3
-        done 1       -> start 4
-    """,
-    "under the limit, the earlier sealed starts first, whenever it got ready": """
-        limit 1
-        seal 1       -> start 1
-        seal 2 $1    ->
-        seal 3       ->
-        done 1       -> start 2
-        done 2       -> start 3
     """,
     "a task with side effects waits for the end of a valid plan": """
         seal 1 late  ->
@@ -148,24 +143,26 @@ SCENES = {
         seal 5 $1.name -> failed 5 bad_argument
         seal 6 $5      -> skipped 6 input_failed
     """,
-    "and takes no slot": """
-        limit 1
-        seal 1         -> start 1
-        seal 2 $1.name ->
-        seal 3 $1      ->
-        done 1         -> failed 2 bad_argument, start 3
+    "who takes errors is called though an input failed, at once or later": """
+        seal 1           -> start 1
+        seal 2           -> start 2
+        seal 3 brave $1  ->
+        seal 4 $1        ->
+        seal 5 brave $4  ->
+        seal 6 brave $1 $2 ->
+        failed 1         -> start 3, skipped 4 input_failed, start 5
+        seal 7 brave $4  -> start 7
+        done 2           -> start 6
     """,
     "cancelling ends what is open and leaves what has ended": """
-        limit 2
         seal 1       -> start 1
         seal 2       -> start 2
         done 1       ->
         seal 3       -> start 3
-        seal 4       ->
-        seal 5 $2    ->
-        seal 6 late  ->
+        seal 4 $2    ->
+        seal 5 late  ->
         cancel       -> cancelled 2 run_ended, cancelled 3 run_ended, cancelled 4 run_ended, \
-cancelled 5 run_ended, cancelled 6 run_ended
+cancelled 5 run_ended
         cancel       ->
     """,
 }
@@ -185,13 +182,15 @@ REFUSED = [
     ("", "seal 0", "task 0 .* does not count from 1"),
     ("", "seal 2 $1", r"task 2 refers to \$1, which is not sealed before it"),
     ("", "seal 1 $1", r"task 1 refers to \$1"),
-    ("", "done 1", "task 1 can't end as done: it is unknown"),
-    ("seal 1 late", "done 1", "task 1 can't end as done: it is waiting"),
-    ("limit 1; seal 1; seal 2", "failed 2", "task 2 can't end as failed: it is ready"),
-    ("seal 1; done 1", "done 1", "task 1 can't end as done: it is done"),
-    ("seal 1; done 1", "failed 1", "task 1 can't end as failed: it is done"),
-    ("seal 1; failed 1; seal 2 $1", "done 2", "task 2 can't end as done: it is skipped"),
-    ("seal 1; cancel", "done 1", "task 1 can't end as done: it is cancelled"),
+    ("", "done 1", "task 1 can't become done: it was never sealed"),
+    ("", "start 1", "task 1 can't become running: it was never sealed"),
+    ("seal 1 late", "done 1", "task 1 can't become done: it was waiting$"),
+    ("seal 1 late", "start 1", "task 1 can't become running: it was waiting$"),
+    ("seal 1", "start 1", "task 1 can't become running: it was waiting, ready, running"),
+    ("seal 1; done 1", "done 1", "task 1 can't become done: .*waiting, ready, running, done"),
+    ("seal 1; done 1", "failed 1", "task 1 can't become failed: it was .* running, done"),
+    ("seal 1; failed 1; seal 2 $1", "done 2", "task 2 can't become done: .*waiting, skipped"),
+    ("seal 1; cancel", "done 1", "task 1 can't become done: it was .* running, cancelled"),
 ]
 
 
@@ -203,31 +202,52 @@ def test_a_refused_step_tells_its_story_and_changes_nothing(
     for step in stage.steps:
         stage.take(step)
     states = stage.states()
-    with pytest.raises(ValueError, match=story):
+    with pytest.raises((ValueError, TransitionError), match=story):
         stage.take(event)
     assert stage.states() == states
     stage.unit.validate()
 
 
 def test_states_along_the_way() -> None:
-    stage = Stage("limit 1")
+    stage = Stage("")
     seen = []
-    for event in ("seal 1", "seal 2", "seal 3 $1", "done 1", "failed 2", "done 3"):
+    for event in ("seal 1", "seal 2 late", "seal 3 $1", "done 1", "ended", "failed 2", "done 3"):
         stage.take(event)
         seen.append(" ".join(state.value for state in stage.states().values()))
     assert seen == [
         "running",
-        "running ready",
-        "running ready waiting",
-        "done running ready",
+        "running waiting",
+        "running waiting waiting",
+        "done waiting running",
+        "done running running",
         "done failed running",
         "done failed done",
     ]
 
 
-def test_results_are_put_in_typed() -> None:
-    unit = FetchingUnit(lambda name: True, max_running=4)
+def test_the_longest_known_path_is_measured_again_when_it_grows() -> None:
+    stage = Stage("")
+    heights = []
+    for event in ("seal 1", "seal 2", "seal 3 $1", "seal 4 $3 $2", "seal 5 $1"):
+        stage.take(event)
+        heights.append([stage.unit.height(id) for id in stage.states()])
+    assert heights == [[1], [1, 1], [2, 1, 1], [3, 2, 2, 1], [3, 2, 2, 1, 1]]
+
+
+def test_an_input_that_failed_is_told_to_who_takes_errors() -> None:
+    unit = unit_of()
     unit.seal(Task(1, "tool"))
+    unit.start(1)
+    unit.seal(Task(2, "brave", {"whole": Ref(1, ("name",)), "text": Template(("saw ", Ref(1)))}))
+    [ready] = unit.finish(1, Outcome(State.FAILED, reason="timeout", message="no answer"))
+    assert isinstance(ready, Ready)
+    assert ready.args == {"whole": "error: no answer", "text": "saw error: no answer"}
+
+
+def test_results_are_put_in_typed() -> None:
+    unit = unit_of()
+    unit.seal(Task(1, "tool"))
+    unit.start(1)
     args = {
         "whole": Ref(1),
         "part": Ref(1, ("names", 1)),
@@ -237,7 +257,7 @@ def test_results_are_put_in_typed() -> None:
     unit.seal(Task(2, "tool", args))
     result = {"names": ["K2", "$9"], "height": 8611}
     [start] = unit.finish(1, Outcome(State.DONE, result))
-    assert isinstance(start, Start)
+    assert isinstance(start, Ready)
     assert start.args["whole"] == result
     assert start.args["part"] == "$9"  # a result is never scanned for references
     assert start.args["text"] == "about K2"
@@ -259,10 +279,9 @@ def test_a_skipped_task_says_because_of_whom() -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_any_run_keeps_the_rules(data: st.DataObject) -> None:
-    limit = data.draw(st.integers(1, 4), "limit")
     count = data.draw(st.integers(0, 9), "tasks")
     late = data.draw(st.sets(st.integers(1, 9)), "with side effects")
-    run = Rules(limit, late)
+    run = Rules(late)
     while len(run.needs) < count or run.running:
         sealed = len(run.needs)
         moves = ["seal"] * (sealed < count) + ["finish"] * bool(run.running)
@@ -280,11 +299,9 @@ def test_any_run_keeps_the_rules(data: st.DataObject) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(1, 3), st.lists(st.sets(st.integers(1, 6)), max_size=6), st.integers(0, 6))
-def test_cancelling_at_any_point_ends_each_task_once(
-    limit: int, wishes: list[set[int]], finished: int
-) -> None:
-    run = Rules(limit, late=set())
+@given(st.lists(st.sets(st.integers(1, 6)), max_size=6), st.integers(0, 6))
+def test_cancelling_at_any_point_ends_each_task_once(wishes: list[set[int]], finished: int) -> None:
+    run = Rules(late=set())
     for id, wish in enumerate(wishes, start=1):
         run.seal(id, {need for need in wish if need < id})
     for _ in range(min(finished, len(wishes))):
@@ -299,12 +316,11 @@ def test_cancelling_at_any_point_ends_each_task_once(
 class Rules:
     """A run of the unit beside which the rules are kept by hand."""
 
-    def __init__(self, limit: int, late: set[int]) -> None:
-        self.unit = FetchingUnit(lambda name: name != "late", limit)
+    def __init__(self, late: set[int]) -> None:
+        self.unit = unit_of()
         self.needs: dict[int, set[int]] = {}
         self.running: set[int] = set()
         self.ended: dict[int, State] = {}
-        self._limit = limit
         self._late = late
         self._plan_is_valid = False
 
@@ -333,11 +349,10 @@ class Rules:
                 lost = self.needs[id] & (self.ended.keys() - self._done())
                 assert lost or (id in self._late and not self._plan_is_valid)
             else:
-                assert id == min(self._may_start()), "the earliest sealed starts first"
+                assert id in self._may_start()
                 self.running.add(id)
-        assert len(self.running) <= self._limit
-        if len(self.running) < self._limit:
-            assert not self._may_start(), "who may start does"
+                self.unit.start(id)
+        assert not self._may_start(), "who may start does"
         for id in self.needs.keys() - self.ended.keys():
             assert self.unit.state(id) not in ENDED
 
@@ -359,17 +374,21 @@ class Stage:
 
     def __init__(self, scene: str) -> None:
         self.steps = [line.strip() for line in scene.strip().splitlines() if line.strip()]
-        limit = 16
-        if self.steps and self.steps[0].startswith("limit"):
-            limit = int(self.steps.pop(0).split()[1])
-        self.unit = FetchingUnit(lambda name: name != "late", limit)
+        self.unit = unit_of()
         self._sealed: list[int] = []
 
     def take(self, event: str) -> list[Instruction]:
+        instructions = self._performed(event)
+        for instruction in instructions:
+            if isinstance(instruction, Ready):
+                self.unit.start(instruction.task.id)
+        return instructions
+
+    def _performed(self, event: str) -> list[Instruction]:
         match event.split():
             case ["seal", id, *rest]:
-                name = "late" if "late" in rest else "tool"
-                refs = [ref(word) for word in rest if word != "late"]
+                name = next(filter(POLICIES.get, rest), "tool")
+                refs = [ref(word) for word in rest if word != name]
                 instructions = self.unit.seal(Task(int(id), name, {"inputs": refs}))
                 self._sealed.append(int(id))
                 return instructions
@@ -377,6 +396,9 @@ class Stage:
                 return self.unit.finish(int(id), Outcome(State.DONE, f"result {id}"))
             case ["failed", id]:
                 return self.unit.finish(int(id), Outcome(State.FAILED, reason="error"))
+            case ["start", id]:
+                self.unit.start(int(id))
+                return []
             case ["ended"]:
                 return self.unit.end_plan(valid=True)
             case ["broken"]:
@@ -387,6 +409,10 @@ class Stage:
 
     def states(self) -> dict[int, State]:
         return {id: self.unit.state(id) for id in self._sealed}
+
+
+def unit_of() -> FetchingUnit:
+    return FetchingUnit(POLICIES.__getitem__)
 
 
 def ref(word: str) -> Ref:
@@ -401,7 +427,7 @@ def task(id: int, needs: set[int], name: str) -> Task:
 
 def told(instruction: Instruction) -> str:
     match instruction:
-        case Start(task):
+        case Ready(task):
             return f"start {task.id}"
         case Settle(task, outcome):
             return f"{outcome.state} {task.id} {outcome.reason}"

@@ -524,16 +524,16 @@ def test_an_example_becomes_a_sample_in_the_grammars_own_spelling() -> None:
 
 def run(question: str = "How many A-1?", **changed: list[events.Event]) -> str:
     """A run as it is printed, with the events of some kinds in the place of others."""
-    stats = Stats(**dict.fromkeys(Stats.__dataclass_fields__, 0.0))
+    stats = Stats(**{**dict.fromkeys(Stats.__dataclass_fields__, 0.0), "critical_path": []})
     story: dict[str, list[events.Event]] = {
         "start": [events.RunStarted(run_id="x", question=question, model="m", tools=["stock"])],
         "plan": [events.PlanStarted(plan=1), events.PlanText(plan=1, text="1. stock(")],
         "tasks": [
             events.TaskSealed(task_id=1, tool="stock", args={}, needs=[], line='1. stock("A-1")'),
             events.TaskSealed(task_id=2, tool="stock", args={}, needs=[], line='2. stock("B-2")'),
-            events.TaskFinished(task_id=2, result="5", seconds=0.1),
+            events.TaskFinished(task_id=2, result="5", seconds=0.1, tries=1),
         ],
-        "last": [events.TaskFinished(task_id=1, result="61", seconds=0.3)],
+        "last": [events.TaskFinished(task_id=1, result="61", seconds=0.3, tries=1)],
         "planned": [events.PlanFinished(plan=1, tasks=2, ended_by="join", message="")],
         "end": [events.RunFinished(answer="61 and 5.", stats=stats)],
     }
@@ -546,9 +546,11 @@ WORSE = {
         "tasks": [
             events.TaskSealed(task_id="x", tool="stock", args={}, needs=[], line='1. stock("A-1")'),
         ],
-        "last": [events.TaskFinished(task_id="x", result="61", seconds=0.3)],
+        "last": [events.TaskFinished(task_id="x", result="61", seconds=0.3, tries=1)],
     },
-    "a task failed": {"last": [events.TaskFailed(task_id=1, reason="error", message="no")]},
+    "a task failed": {
+        "last": [events.TaskFailed(task_id=1, reason="error", message="no", tries=1)]
+    },
     "two plans": {
         "plan": [events.PlanFinished(plan=1, tasks=0, ended_by="join", message="")],
     },

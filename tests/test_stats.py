@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -121,7 +122,35 @@ def test_story(story: str, now: float, expected: tuple[float | None, ...]) -> No
         overlap_seconds=pytest.approx(overlap),
         ideal_seconds=pytest.approx(ideal),
         efficiency=pytest.approx(efficiency),
+        critical_path=ANY,
     )
+
+
+@pytest.mark.parametrize(
+    ("story", "path"),
+    [
+        ("0 plan; 1 planned", []),
+        ("0 plan; 1 sealed 1; 1 started 1; 2 planned; 3 finished 1", [1]),
+        ("0 plan; 1 sealed 1; 1 started 1; 2 planned", []),
+        (
+            "0 plan; 1 sealed 1; 1 started 1; 1 sealed 2; 1 started 2; 2 sealed 3 $1 $2; "
+            "3 finished 1; 4 finished 2; 4 started 3; 5 planned; 6 finished 3",
+            [2, 3],
+        ),
+        (
+            "0 plan; 1 sealed 1; 1 started 1; 2 finished 1; 3 sealed 2 $1; 3 started 2; "
+            "4 planned; 5 finished 2",
+            [2],  # which waited for its line
+        ),
+        (
+            "0 plan; 1 sealed 1; 1 started 1; 2 planned; 3 finished 1; 4 replan; 4 plan; "
+            "5 sealed 2 $1; 5 started 2; 6 planned; 7 finished 2",
+            [1, 2],
+        ),
+    ],
+)
+def test_the_critical_path(story: str, path: list[int]) -> None:
+    assert stats_of(story, 9.0).critical_path == path
 
 
 def test_the_last_word_changes_nothing() -> None:
@@ -190,11 +219,11 @@ def event(words: list[str]) -> Event:
             ids = [int(need.removeprefix("$")) for need in needs]
             return TaskSealed(task_id=int(id), tool="", args={}, needs=ids, line="")
         case ["started", id]:
-            return TaskStarted(task_id=int(id), args={})
+            return TaskStarted(task_id=int(id), args={}, where="loop", ready=0.0)
         case ["finished", id]:
-            return TaskFinished(task_id=int(id), result="", seconds=0)
+            return TaskFinished(task_id=int(id), result="", seconds=0, tries=1)
         case ["failed", id]:
-            return TaskFailed(task_id=int(id), **WHY)
+            return TaskFailed(task_id=int(id), tries=1, **WHY)
         case ["skipped", id]:
             return TaskSkipped(task_id=int(id), **WHY)
         case ["cancelled", id]:

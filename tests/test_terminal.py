@@ -33,6 +33,7 @@ STATS = Stats(
     overlap_seconds=2.0,
     ideal_seconds=3.8,
     efficiency=0.95,
+    critical_path=[],
 )
 
 
@@ -44,14 +45,14 @@ EVENTS: list[tuple[float, Event]] = [
     (0.0, PlanStarted(plan=1)),
     (0.5, PlanText(plan=1, text='1. f("x")\n2. f("')),
     (0.5, sealed(1, '1. f("x")')),
-    (0.5, TaskStarted(task_id=1, args={})),
+    (0.5, TaskStarted(task_id=1, args={}, where="loop", ready=0.0)),
     (1.0, PlanText(plan=1, text='[bold]y")')),
     (1.0, sealed(2, '2. f("[bold]y")')),
-    (1.0, TaskStarted(task_id=2, args={})),
+    (1.0, TaskStarted(task_id=2, args={}, where="loop", ready=0.0)),
     (1.5, sealed(3, '3. f("$2")')),
     (2.0, PlanFinished(plan=1, tasks=3, ended_by="length", message="line 4: cut")),
-    (2.5, TaskFinished(task_id=1, result="a\n\x1b[31mred", seconds=2.0)),
-    (3.0, TaskFailed(task_id=2, reason="error", message="on fire")),
+    (2.5, TaskFinished(task_id=1, result="a\n\x1b[31mred", seconds=2.0, tries=1)),
+    (3.0, TaskFailed(task_id=2, reason="error", message="on fire", tries=1)),
     (3.0, TaskSkipped(task_id=3, reason="input_failed", message="it needs $2")),
     (3.5, AnswerText(text="[red]Forty-two.")),
     (4.0, RunFinished(answer="[red]Forty-two.", stats=STATS)),

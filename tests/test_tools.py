@@ -2,13 +2,14 @@
 
 import datetime
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
 
 from executor.errors import ArgumentError, ToolDefinitionError, UsageError
+from executor.policy import Options, Policy
 from executor.tools import Tool, ToolBox, tool
 
 
@@ -63,8 +64,12 @@ def without_titles(properties: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_what_the_decorator_says_is_kept() -> None:
-    assert (send.timeout, send.eager, send.idempotent) == (2.5, False, True)
-    assert (search.timeout, search.eager, search.idempotent) == (30.0, True, False)
+    assert send.policy == Policy(timeout=2.5, eager=False, idempotent=True)
+    assert search.policy == Policy()
+
+
+def test_the_decorator_takes_what_a_policy_has() -> None:
+    assert Options.__annotations__.keys() == {field.name for field in fields(Policy)}
 
 
 async def test_a_tool_is_called_like_its_function() -> None:
@@ -312,4 +317,4 @@ def test_a_toolbox_does_not_change() -> None:
     with pytest.raises(TypeError):
         del box["search"]
     with pytest.raises(FrozenInstanceError):
-        search.timeout = 1.0
+        search.name = "find"

@@ -2,8 +2,10 @@
 
 import datetime
 import re
+from dataclasses import dataclass
 from typing import Any
 
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +62,26 @@ def test_an_object_that_is_no_json_is_passed_on_but_not_looked_into() -> None:
     assert resolve(Ref(1), {1: row}) is row
     with pytest.raises(ArgumentError, match="has no 'name'"):
         resolve(Ref(1, ("name",)), {1: row})
+
+
+class Peak(pydantic.BaseModel):
+    name: str
+    at: dict[str, float] = {}
+
+
+@dataclass
+class Range:
+    peaks: list[Peak]
+
+
+def test_a_model_or_a_dataclass_is_looked_into_and_told_as_its_fields() -> None:
+    peak = Peak(name="K2", at={"lat": 35.9})
+    results = {1: Range([peak]), 2: {peak.name: peak, "seen": peak}}
+    assert resolve(Ref(1, ("peaks", 0)), results) is peak
+    assert resolve(Ref(1, ("peaks", 0, "at", "lat")), results) == 35.9
+    assert text_of(results[1]) == '{"peaks": [{"name": "K2", "at": {"lat": 35.9}}]}'
+    with pytest.raises(ArgumentError, match="has no 'model_dump'"):
+        resolve(Ref(1, ("peaks", 0, "model_dump")), results)
 
 
 @settings(deadline=None, max_examples=100)

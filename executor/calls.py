@@ -1,0 +1,147 @@
+"""One call of a tool: tried, timed, tried again, and ended when it must be. Whatever the tool does
+wrong is an outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import tenacity
+
+from executor.dispatch import Gate
+from executor.errors import ArgumentError, ToolError
+from executor.fetching import Outcome, State
+from executor.policy import Policy
+from executor.processes import CrashedError, RemoteError
+from executor.steps import Steps
+from executor.values import shorten, text_of
+from executor.workers import Workers
+
+GRACE_SECONDS = 0.05  # in which a call that is ended may clean up
+FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds before a call is tried again
+MESSAGE = 500  # characters
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call for one task, or for several that are equal: `followers` are they, each with the time
+    since when it waits. It runs in `task`, which whoever makes it sets."""
+
+    gate: Gate
+    args: dict[str, Any]
+    followers: list[tuple[int, float]] = field(default_factory=list)
+    tries: int = 0
+    outcome: Outcome | None = None
+    task: asyncio.Task[None] | None = None
+    _steps: Steps | None = None
+    _error: BaseException | None = None  # of the last try
+    _expired: bool = False
+    _closing: bool = False
+    _killing: asyncio.TimerHandle | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its task has ended, or was never begun."""
+        return self.task is None or self.task.done()
+
+    def close(self) -> None:
+        """Nobody wants it any more. In `GRACE_SECONDS` it is over, whatever it does."""
+        self._closing = True
+        self._end()
+
+    def make(self, workers: Workers) -> Coroutine[Any, Any, Outcome]:
+        """Tries until it has an outcome, or is closed: then CancelledError is raised."""
+        return self._tries(workers) if self.gate.tool.policy.retries else self._try(workers)
+
+    async def _tries(self, workers: Workers) -> Outcome:
+        policy = self.gate.tool.policy
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(1 + policy.retries),
+            wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT)
+            + tenacity.wait_random(0, FIRST_WAIT),
+            retry=tenacity.retry_if_result(lambda _: _is_retryable(policy, self._error)),
+            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+        )
+        outcome: Outcome = await retrying(self._try, workers)
+        return outcome
+
+    async def _try(self, workers: Workers) -> Outcome:
+        self.tries += 1
+        self._error, self._expired = None, False
+        tool = self.gate.tool
+        limit = asyncio.get_running_loop().call_later(tool.policy.timeout, self._expire)
+        try:
+            self._steps = workers.call(tool, tool.validate(self.args))
+            value = await self._steps
+            text_of(value).encode()  # what can't be told to anyone is no result
+            outcome = Outcome(State.DONE, value=value)
+        except KeyboardInterrupt:
+            raise
+        except ArgumentError as error:
+            outcome = _failed("bad_argument", str(error))
+        except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
+            self._error = error
+            outcome = failed_by(error)
+        finally:
+            limit.cancel()
+            self._settle()
+        if self._closing:
+            raise asyncio.CancelledError
+        if self._expired:  # too late, whatever it says
+            assert self.task is not None
+            self.task.uncancel()
+            self._error = TimeoutError()
+            return _failed("timeout", f"no answer within its {tool.policy.timeout:g} s")
+        return outcome
+
+    def _expire(self) -> None:
+        """The time of a try is over."""
+        self._expired = True
+        self._end()
+
+    def _end(self) -> None:
+        assert self.task is not None
+        self.task.cancel()
+        if self._killing is None:
+            loop = asyncio.get_running_loop()
+            self._killing = loop.call_later(GRACE_SECONDS, self._kill)
+
+    def _kill(self) -> None:
+        if self._steps is not None and self.task is not None:
+            self._steps.kill()
+            self.task.cancel()
+
+    def _settle(self) -> None:
+        """A try is over, so that there is nothing to kill."""
+        self._steps = None
+        if self._killing is not None:
+            self._killing.cancel()
+            self._killing = None
+
+
+def _is_retryable(policy: Policy, error: BaseException | None) -> bool:
+    if error is None:  # there is a result, or no try can make the arguments right
+        return False
+    return policy.idempotent or isinstance(error, policy.retryable)
+
+
+def failed_by(error: BaseException) -> Outcome:
+    """What a tool did wrong, in words."""
+    match error:
+        case asyncio.CancelledError():
+            return _failed("error", "it was cancelled")
+        case CrashedError():
+            return _failed("crashed", str(error))
+        case ToolError() | RemoteError():
+            return _failed("error", str(error))
+        case _:
+            return _failed("error", "".join(traceback.format_exception_only(error)).strip())
+
+
+def _failed(reason: str, message: str) -> Outcome:
+    readable = message.encode(errors="replace").decode()
+    return Outcome(State.FAILED, reason=reason, message=shorten(readable, MESSAGE))

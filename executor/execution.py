@@ -1,0 +1,281 @@
+"""The tasks of one run: performs what the Task Fetching Unit says, tells it what came of it.
+
+The only file that makes asyncio tasks for tools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+from collections.abc import AsyncIterable
+from math import isfinite
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from executor.calls import Call, failed_by
+from executor.dispatch import Gate, Lane
+from executor.errors import PlanError, RunError, UsageError
+from executor.events import (
+    EventLog,
+    TaskCancelled,
+    TaskFailed,
+    TaskFinished,
+    TaskSealed,
+    TaskSkipped,
+    TaskStarted,
+)
+from executor.fetching import FetchingUnit, Instruction, Outcome, Ready, Settle, State
+from executor.plan import Task, as_json, render
+from executor.tools import Tool
+from executor.values import shorten, text_of
+
+if TYPE_CHECKING:
+    from executor.executor import Executor
+
+SHOWN = 500  # characters of an argument or a result in an event
+
+
+class _Waiting(NamedTuple):
+    """A ready task: its arguments, the name of its call if that can be shared, and since when."""
+
+    args: dict[str, Any]
+    key: str | None
+    since: float
+
+
+class Execution:
+    """The tasks of one run, over all its plans."""
+
+    def __init__(self, executor: Executor, log: EventLog) -> None:
+        self._executor = executor
+        self._toolbox = toolbox = executor.toolbox
+        self._log = log
+        self._unit = unit = FetchingUnit(lambda name: toolbox[name].policy)
+        self._lane = Lane(executor.max_running, unit.height, lambda: unit.sealed)
+        self._waiting: dict[int, _Waiting] = {}  # tasks that are ready
+        self._calls: set[Call] = set()  # that run
+        self._shared: dict[str, Call] = {}  # those of idempotent tools, by call
+        self._all_ended: asyncio.Future[None] | None = None
+        self._performer: asyncio.Task[Any] | None = None
+        self._context = contextvars.copy_context()
+        self._fault: BaseException | None = None
+
+    @property
+    def outcomes(self) -> dict[int, Outcome]:
+        """How each task that has ended did so, by its id."""
+        return self._unit.outcomes
+
+    async def perform(self, tasks: AsyncIterable[Task]) -> None:
+        """Runs one plan's tasks as they come; returns when all of them have ended."""
+        broken_off: PlanError | None = None
+        self._performer = asyncio.current_task()
+        self._executor.enter(self, self._lane)
+        try:
+            try:
+                async for task in tasks:
+                    self._seal(task)
+            except PlanError as error:
+                broken_off = error
+            self._executor.advance(self, self._unit.end_plan(valid=broken_off is None))
+            if self._unit.open:
+                self._all_ended = asyncio.get_running_loop().create_future()
+                await self._all_ended
+        except BaseException:
+            self._executor.leave(self._lane)
+            await self._close()
+            if self._fault is not None:
+                if self._performer is not None:
+                    self._performer.uncancel()
+                raise self._fault from None
+            raise
+        finally:
+            self._executor.leave(self._lane)
+            self._performer = None
+        if self._fault is not None:
+            raise self._fault
+        if broken_off is not None:
+            raise broken_off
+
+    async def _close(self) -> None:
+        """Cancels what has not ended. Takes no longer than the grace, whoever is impatient."""
+        for instruction in self._unit.cancel():
+            self.carry_out(instruction)
+        for call in self._calls:
+            call.close()
+        while tasks := [call.task for call in self._calls if call.task and not call.is_over]:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(tasks)
+        for call in self._calls:  # that were cancelled before their first step
+            self._executor.release(self._lane, call.gate)
+        self._calls.clear()
+        self._executor.advance()
+
+    def _fail(self, error: Exception) -> None:
+        """A bug of ours ends this run, and is raised by `perform`; others go on."""
+        if self._fault is None:
+            self._fault = error
+            if self._performer is not None:
+                self._performer.cancel()
+
+    def _seal(self, task: Task) -> None:
+        if task.tool_name not in self._toolbox:
+            raise UsageError(f"task {task.id}: no tool is called {task.tool_name}")
+        if self._unit.sealed >= self._executor.max_tasks:
+            message = f"the run has more than {self._executor.max_tasks} tasks"
+            raise RunError("too_many_tasks", message)
+        self._log.emit(
+            TaskSealed(
+                task_id=task.id,
+                tool=task.tool_name,
+                args={name: as_json(value) for name, value in task.args.items()},
+                needs=list(task.needs),
+                line=render(task, self._toolbox),
+            )
+        )
+        self._executor.advance(self, self._unit.seal(task))
+
+    def carry_out(self, instruction: Instruction) -> None:
+        """Performs one of the unit's instructions."""
+        try:
+            match instruction:
+                case Ready(task, args):
+                    self._wait(task, args)
+                case Settle(task, outcome):
+                    self._tell_end(task.id, outcome, seconds=0.0, tries=0)
+                    self._look_for_end()
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _wait(self, task: Task, args: dict[str, Any]) -> None:
+        """A ready task waits for its turn, unless its result is there, or will be."""
+        tool = self._toolbox[task.tool_name]
+        ready = _Waiting(
+            args, _key(tool, args) if tool.policy.idempotent else None, self._log.now()
+        )
+        self._waiting[task.id] = ready
+        if (kept := self._kept(ready.key)) is not None:
+            self._begin(task.id, "cache")
+            self._finish(task.id, kept, self._log.now(), tries=0)
+        elif (call := self._call_of(ready.key)) is not None:
+            self._follow(task.id, call)
+        else:
+            try:
+                gate = self._executor.gate(tool, args)
+            except Exception as error:  # noqa: BLE001  a tool's fault is an observation
+                self._begin(task.id, tool.runs_in)
+                self._finish(task.id, failed_by(error), self._log.now(), tries=0)
+                return
+            if self._executor.admit(self._lane, gate, task.id):
+                self._call(task.id, gate)
+
+    def start(self, task_id: int, gate: Gate) -> None:
+        """A waiting task's turn has come."""
+        try:
+            if (call := self._call_of(self._waiting[task_id].key)) is None:
+                self._call(task_id, gate)
+            else:
+                self._executor.release(self._lane, gate)
+                self._follow(task_id, call)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _call(self, task_id: int, gate: Gate) -> None:
+        ready = self._waiting[task_id]
+        self._begin(task_id, gate.tool.runs_in)
+        call = Call(gate, ready.args, [(task_id, self._log.now())])
+        if ready.key is not None:
+            self._shared[ready.key] = call
+        self._calls.add(call)
+        # In its own run's context, though it may be the end of another's call that starts it.
+        making, context = self._make(call, ready.key), self._context.copy()
+        call.task = asyncio.get_running_loop().create_task(making, context=context)
+
+    def _begin(self, task_id: int, where: str) -> None:
+        ready = self._waiting.pop(task_id)
+        self._unit.start(task_id)
+        shown = {name: _shown(value) for name, value in ready.args.items()}
+        self._log.emit(TaskStarted(task_id=task_id, args=shown, where=where, ready=ready.since))
+
+    def _kept(self, key: str | None) -> Outcome | None:
+        """The result of an equal call of any run."""
+        return None if key is None else self._executor.kept(key)
+
+    def _call_of(self, key: str | None) -> Call | None:
+        """An equal call that runs, or has given a result."""
+        call = None if key is None else self._shared.get(key)
+        if call is None or (call.outcome is not None and call.outcome.state is not State.DONE):
+            return None
+        return call
+
+    def _follow(self, task_id: int, call: Call) -> None:
+        self._begin(task_id, "shared")
+        began = self._log.now()
+        if call.outcome is None:
+            call.followers.append((task_id, began))
+        else:
+            self._finish(task_id, call.outcome, began, tries=0)
+
+    def _finish(self, task_id: int, outcome: Outcome, began: float, *, tries: int) -> None:
+        self._tell_end(task_id, outcome, self._log.now() - began, tries)
+        self._executor.advance(self, self._unit.finish(task_id, outcome))
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        if self._all_ended is not None and not self._unit.open and not self._all_ended.done():
+            self._all_ended.set_result(None)
+
+    async def _make(self, call: Call, key: str | None) -> None:
+        """Makes a call and tells all who wait for it."""
+        try:
+            try:
+                call.outcome = outcome = await call.make(self._executor.workers)
+            finally:
+                self._calls.discard(call)
+                self._executor.release(self._lane, call.gate)
+                if call.outcome is None:
+                    self._executor.advance()
+            seconds = call.gate.tool.policy.cache_seconds
+            if key is not None and seconds and outcome.state is State.DONE:
+                self._executor.keep(key, outcome, seconds)
+            for task_id, began in call.followers:
+                self._finish(task_id, outcome, began, tries=call.tries)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _tell_end(self, task_id: int, outcome: Outcome, seconds: float, tries: int) -> None:
+        match outcome.state:
+            case State.DONE:
+                shown = shorten(text_of(outcome.value), SHOWN)
+                self._log.emit(
+                    TaskFinished(task_id=task_id, result=shown, seconds=seconds, tries=tries)
+                )
+            case State.FAILED:
+                self._log.emit(
+                    TaskFailed(
+                        task_id=task_id, reason=outcome.reason, message=outcome.message, tries=tries
+                    )
+                )
+            case State.SKIPPED:
+                self._log.emit(
+                    TaskSkipped(task_id=task_id, reason=outcome.reason, message=outcome.message)
+                )
+            case State.CANCELLED:
+                self._log.emit(
+                    TaskCancelled(task_id=task_id, reason=outcome.reason, message=outcome.message)
+                )
+
+
+def _key(tool: Tool, args: dict[str, Any]) -> str | None:
+    """Equal for equal calls; None where the arguments can't be compared as JSON."""
+    try:
+        return json.dumps([tool.name, args], sort_keys=True)
+    except (TypeError, ValueError):
+        return None
+
+
+def _shown(value: Any) -> Any:
+    """An argument for show: what JSON has a word for as it is, all else as text, shortened."""
+    known = isinstance(value, (int, NoneType)) or (isinstance(value, float) and isfinite(value))
+    return value if known else shorten(text_of(value), SHOWN)

@@ -1,0 +1,71 @@
+"""A process that makes one call after another: `python -m executor.process_worker FD`.
+
+processes.py starts it.
+
+On a socket it reads where a function is found and its arguments, and writes what came of it. What
+a call leaves behind it doesn't take along: another directory, a fork, what it writes on stdout.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pickle
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+LENGTH = struct.Struct("!Q")
+
+
+def main(descriptor: int) -> None:
+    own = os.getpid()
+    with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as requests:
+        while header := requests.read(LENGTH.size):
+            (length,) = LENGTH.unpack(header)
+            reply = _reply(requests.read(length))
+            if os.getpid() != own:  # a copy of us that the call has made and forgotten
+                os._exit(0)
+            channel.sendall(LENGTH.pack(len(reply)) + reply)
+
+
+def _reply(request: bytes) -> bytes:
+    """Pickled: the result, or the error, pickled if it can be, and what is known of it."""
+    home = os.getcwd()
+    try:
+        path, module, file, name, args = pickle.loads(request)  # noqa: S301  from who started us
+        sys.path[:] = path
+        return pickle.dumps((_function(module, file, name)(**args), None, ""))
+    except BaseException as error:  # noqa: BLE001  whatever it is, it is told
+        words = "".join(traceback.format_exception_only(error)).strip()
+        try:
+            return pickle.dumps((None, pickle.dumps(error), words))
+        except Exception:  # noqa: BLE001  then in words only
+            return pickle.dumps((None, None, words))
+    finally:
+        os.chdir(home)
+
+
+def _function(module: str, file: str, name: str) -> Callable[..., Any]:
+    if module not in sys.modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError:  # loaded from a file that no import would find
+            spec = importlib.util.spec_from_file_location(module, file)
+            assert spec is not None
+            assert spec.loader is not None
+            sys.modules[module] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[module])
+    found: Any = sys.modules[module]
+    for step in name.split("."):
+        found = getattr(found, step)
+    function: Callable[..., Any] = getattr(found, "function", found)  # that of a tool
+    return function
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
