@@ -96,11 +96,13 @@ class Executor:
     def enter(self, execution: Execution, lane: Lane) -> None:
         """A plan begins."""
         self._runs[lane] = execution
+        self.workers.watch.begin()
 
     def leave(self, lane: Lane) -> None:
         """A plan has ended; what has not started never will."""
-        self._runs.pop(lane, None)
-        self._dispatcher.leave(lane)
+        if self._runs.pop(lane, None) is not None:
+            self._dispatcher.leave(lane)
+            self.workers.watch.end()
 
     def gate(self, tool: Tool, args: dict[str, Any]) -> Gate:
         """What a call has to pass. Raises what a tool's own `exclusive` raises."""

@@ -55,6 +55,7 @@ def _function(module: str, file: str, name: str) -> Callable[..., Any]:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError:  # loaded from a file that no import would find
+            sys.path.insert(0, os.path.dirname(file))  # its neighbours, as `python FILE` finds them
             spec = importlib.util.spec_from_file_location(module, file)
             assert spec is not None
             assert spec.loader is not None

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Coroutine, Generator
-from time import perf_counter
+from collections.abc import Coroutine, Generator
+from time import monotonic
 from typing import Any
 
-BLOCKED_SECONDS = 0.5  # of one step; less, and a collection of garbage may be blamed on a tool
+from executor.watch import Watch
 
 
 class Steps:
-    """Awaits a coroutine. After `kill`, the next cancellation ends it, whatever it does.
+    """Awaits a coroutine of the tool called `name`.
 
-    A coroutine gets a cancellation as it always does, and may clean up, or not take notice.
-    `blocked` is told how long a step took that held up the event loop.
+    The coroutine gets a cancellation as it always does, and may clean up, or not take notice. After
+    `kill`, the next cancellation ends it, whatever it does.
     """
 
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], blocked: Callable[[float], None]
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str, watch: Watch) -> None:
         self._coroutine = coroutine
-        self._blocked = blocked
+        self._name = name
+        self._watch = watch
         self._killed = False
 
     def kill(self) -> None:
@@ -30,14 +29,13 @@ class Steps:
     def __await__(self) -> Generator[Any, Any, Any]:
         step, sent = self._coroutine.send, None
         while True:
-            began = perf_counter()
+            self._watch.step = self._name, monotonic()
             try:
                 waits_for = step(sent)
             except StopIteration as end:
                 return end.value
             finally:
-                if (seconds := perf_counter() - began) > BLOCKED_SECONDS:
-                    self._blocked(seconds)
+                self._watch.step = None
             try:
                 sent = yield waits_for
                 step = self._coroutine.send

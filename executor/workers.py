@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +19,9 @@ from executor.errors import ToolError
 from executor.processes import Processes
 from executor.steps import Steps
 from executor.tools import Tool
+from executor.watch import Watch
 
 MOST_LEFT_BEHIND = 200
-
-_log = logging.getLogger(__name__)
 
 
 class Workers:
@@ -31,6 +29,7 @@ class Workers:
 
     def __init__(self) -> None:
         self._processes = Processes()
+        self.watch = Watch()
         self.left_behind = 0
 
     def close(self) -> None:
@@ -43,21 +42,13 @@ class Workers:
         It raises what the tool raises, and CrashedError if its process ends.
         """
 
-        def blocked(seconds: float) -> None:
-            _log.warning(
-                "the tool %s held up all others for %.1f s; as a plain function, which runs in a "
-                "thread, it would not",
-                tool.name,
-                seconds,
-            )
-
         match tool.runs_in:
             case "loop":
-                return Steps(tool.function(**args), blocked)
+                return Steps(tool.function(**args), tool.name, self.watch)
             case "thread":
-                return Steps(self._in_thread(tool, args), blocked)
+                return Steps(self._in_thread(tool, args), tool.name, self.watch)
             case "process":
-                return Steps(self._processes.call(tool.function, args), blocked)
+                return Steps(self._processes.call(tool.function, args), tool.name, self.watch)
 
     async def _in_thread(self, tool: Tool, args: dict[str, Any]) -> Any:
         if self.left_behind >= MOST_LEFT_BEHIND:

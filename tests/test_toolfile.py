@@ -2,11 +2,16 @@
 
 import itertools
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from executor.errors import UsageError
+from executor.events import TaskFinished
+from executor.executor import Executor
+from executor.plan import Task
+from executor.tools import ToolBox
 from serving.toolfile import load_tools
 
 GOOD = '''
@@ -183,3 +188,28 @@ def test_loading_leaves_the_search_path_as_it_was() -> None:
     load_tools("good.py")
     load_tools("path_module")
     assert sys.path == path
+
+
+PROCESS = """
+from neighbour import FACTOR
+from executor.tools import tool
+
+@tool(runs_in="process")
+def heavy(number: int) -> int:
+    "Takes long."
+    return number * FACTOR
+"""
+
+
+async def test_a_files_tool_may_run_in_a_process(tmp_path: Path) -> None:
+    (tmp_path / "heavy_tools.py").write_text(PROCESS)
+    (tmp_path / "neighbour.py").write_text("FACTOR = 3")
+    executor = Executor(ToolBox(load_tools(str(tmp_path / "heavy_tools.py"))))
+
+    async def plan() -> AsyncIterator[Task]:
+        yield Task(1, "heavy", {"number": 2})
+
+    async with executor.run(plan()) as log:
+        events = [event async for event in log]
+    executor.close()
+    assert [event.result for event in events if isinstance(event, TaskFinished)] == ["6"]
