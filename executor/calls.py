@@ -66,7 +66,12 @@ class Call:
             retry=tenacity.retry_if_result(lambda _: _is_retryable(policy, self._error)),
             retry_error_callback=lambda state: state.outcome and state.outcome.result(),
         )
-        outcome: Outcome = await retrying(self._try, workers)
+        try:
+            outcome: Outcome = await retrying(self._try, workers)
+        except asyncio.CancelledError as error:
+            if self._closing:
+                raise
+            return failed_by(error)  # between two tries, by what one of them has left
         return outcome
 
     async def _try(self, workers: Workers) -> Outcome:
@@ -79,8 +84,10 @@ class Call:
             value = await self._steps
             text_of(value).encode()  # what can't be told to anyone is no result
             outcome = Outcome(State.DONE, value=value)
-        except KeyboardInterrupt:
-            raise
+        except KeyboardInterrupt as error:
+            if tool.runs_in == "loop":  # it is not the tool's, but meant for us
+                raise
+            outcome = failed_by(error)
         except ArgumentError as error:
             outcome = _failed("bad_argument", str(error))
         except BaseException as error:  # noqa: BLE001  a tool's fault is an observation

@@ -142,8 +142,12 @@ class Dispatcher:
         return gate if key is None else Gate(tool, key, gate.use, gate.room)
 
     def enter(self, lane: Lane, gate: Gate, now: float) -> bool:
-        """Whether a task that is just ready starts at once. What waits could not, so it is fair."""
-        if lane.waits or lane.running >= lane.max_running or self._opens_at(gate, now) > now + SOON:
+        """Whether a ready task starts at once: where others wait, it has to take its turn."""
+        if (
+            self._turns
+            or lane.running >= lane.max_running
+            or self._opens_at(gate, now) > now + SOON
+        ):
             return False
         self._hold(lane, gate, now)
         return True

@@ -107,7 +107,11 @@ class Executor:
     def gate(self, tool: Tool, args: dict[str, Any]) -> Gate:
         """What a call has to pass. Raises what a tool's own `exclusive` raises."""
         key = tool.policy.exclusive
-        return self._dispatcher.gate(tool, key(**args) if callable(key) else key)
+        if callable(key):
+            key = key(**args)
+            if not isinstance(key, str):
+                raise TypeError(f"its exclusive gives {key!r}, which is no text")
+        return self._dispatcher.gate(tool, key)
 
     def admit(self, lane: Lane, gate: Gate, task_id: int) -> bool:
         """Whether a ready task starts at once; else `advance` starts it when it may."""

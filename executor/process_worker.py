@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 LENGTH = struct.Struct("!Q")
+MAIN = "main_of_the_caller"  # how the caller's own script is called here
 
 
 def main(descriptor: int) -> None:
@@ -39,7 +40,8 @@ def _reply(request: bytes) -> bytes:
     try:
         path, module, file, name, args = pickle.loads(request)  # noqa: S301  from who started us
         sys.path[:] = path
-        return pickle.dumps((_function(module, file, name)(**args), None, ""))
+        function = _function(module, file, name)
+        return pickle.dumps((function(**pickle.loads(args)), None, ""))  # noqa: S301
     except BaseException as error:  # noqa: BLE001  whatever it is, it is told
         words = "".join(traceback.format_exception_only(error)).strip()
         try:
@@ -61,6 +63,8 @@ def _function(module: str, file: str, name: str) -> Callable[..., Any]:
             assert spec.loader is not None
             sys.modules[module] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(sys.modules[module])
+            if module == MAIN:
+                sys.modules["__main__"] = sys.modules[module]
     found: Any = sys.modules[module]
     for step in name.split("."):
         found = getattr(found, step)

@@ -13,9 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from executor.process_worker import LENGTH
+from executor.process_worker import LENGTH, MAIN
 
-MAIN = "main_of_the_caller"  # where a worker finds what the caller's own script has
 KILL_SECONDS = 0.2
 
 
@@ -32,20 +31,25 @@ class Processes:
 
     def __init__(self) -> None:
         self._idle: list[_Worker] = []
+        self._is_closed = False
 
     async def call(self, function: Callable[..., Any], args: dict[str, Any]) -> Any:
         """The function's result; raises what it raises, or CrashedError.
 
         If this is cancelled, the process is killed, with all that it has started.
         """
-        request = pickle.dumps((sys.path, *_place(function), args))
+        # The arguments may be of classes that are known once the function's module is there.
+        request = pickle.dumps((sys.path, *_place(function), pickle.dumps(args)))
         worker = self._idle_one() or await _Worker.start()
         try:
             reply = await worker.ask(request)
         except BaseException:
             worker.kill()
             raise
-        self._idle.append(worker)
+        if self._is_closed:
+            worker.kill()
+        else:
+            self._idle.append(worker)
         result, error, words = pickle.loads(reply)  # noqa: S301  from a process of ours
         if words:
             raise _error(error, words)
@@ -59,7 +63,8 @@ class Processes:
         return None
 
     def close(self) -> None:
-        """Ends the processes that are idle."""
+        """Ends the processes that are idle, and those at work when they have done it."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().kill()
 
@@ -108,12 +113,16 @@ class _Worker:
     def _how(self) -> str:
         self.kill()
         code = self._process.returncode or 0
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        if code >= 0:
+            return f"exit status {code}"
+        known = {each.value: each.name for each in signal.Signals}
+        return f"killed by {known.get(-code, f'signal {-code}')}"
 
     def kill(self) -> None:
         """The process and all that it has started, now."""
         _kill(self._process)
-        self._writer.close()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._writer.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -127,7 +136,10 @@ def _place(function: Callable[..., Any]) -> tuple[str, str, str]:
     """The function's module, its file, and its name there."""
     name = function.__module__
     file = getattr(sys.modules[name], "__file__", None) or ""
-    return (MAIN if name == "__main__" else name), file, function.__qualname__
+    if name == "__main__":
+        name = MAIN
+        sys.modules.setdefault(MAIN, sys.modules["__main__"])  # of whose classes results may be
+    return name, file, function.__qualname__
 
 
 def _error(pickled: bytes | None, words: str) -> BaseException:

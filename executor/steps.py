@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Coroutine, Generator
 from time import monotonic
@@ -14,7 +15,7 @@ class Steps:
     """Awaits a coroutine of the tool called `name`.
 
     The coroutine gets a cancellation as it always does, and may clean up, or not take notice. After
-    `kill`, the next cancellation ends it, whatever it does.
+    `kill`, the next cancellation ends it, whatever it does, and whatever it waits for.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str, watch: Watch) -> None:
@@ -36,12 +37,39 @@ class Steps:
                 return end.value
             finally:
                 self._watch.step = None
+            step, sent = self._coroutine.send, None
             try:
-                sent = yield waits_for
-                step = self._coroutine.send
+                if waits_for is None:  # for nothing but its turn
+                    yield
+                else:
+                    yield from self._until_done(waits_for)
             except BaseException as error:
                 if self._killed or isinstance(error, GeneratorExit):
                     with contextlib.suppress(RuntimeError):  # it wants to go on
                         self._coroutine.close()
                     raise
                 step, sent = self._coroutine.throw, error
+
+    def _until_done(self, future: asyncio.Future[Any]) -> Generator[Any, Any, None]:
+        """Waits for what the coroutine waits for, but not on it: a task that ignores its
+        cancellation would hold up whoever waits on it."""
+        future._asyncio_future_blocking = False  # as the loop does for what a task waits on
+        while not future.done():
+            turn = future.get_loop().create_future()
+            wake = _waking(turn)
+            future.add_done_callback(wake)
+            try:
+                yield from turn
+            except asyncio.CancelledError as error:
+                future.remove_done_callback(wake)
+                # The coroutine gets it when the future has been cancelled, as it would without us.
+                if self._killed or not future.cancel(*error.args):
+                    raise
+
+
+def _waking(turn: asyncio.Future[None]) -> Any:
+    def wake(_: asyncio.Future[Any]) -> None:
+        if not turn.done():
+            turn.set_result(None)
+
+    return wake

@@ -41,7 +41,12 @@ def resolve(value: Value, results: Results) -> Any:
         return value
     match value:
         case Ref():
-            return _fresh(_follow(value, results[value.task_id]))
+            try:
+                return _fresh(_follow(value, results[value.task_id]))
+            except RecursionError:
+                raise ArgumentError(
+                    f"{value}: the result of task {value.task_id} is too deep, or holds itself"
+                ) from None
         case Template(parts=parts):
             return "".join(p if isinstance(p, str) else text_of(resolve(p, results)) for p in parts)
         case list() | tuple():

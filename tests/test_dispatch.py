@@ -69,9 +69,16 @@ class Stage:
             self._running[names[-1]] = lane, gate
         return names
 
-    def end(self, *names: str) -> list[str]:
+    def enters(self, each: Tool, name: str) -> bool:
+        gate = self.dispatcher.gate(each, None)
+        return self.dispatcher.enter(self._lane(name[0]), gate, self.now)
+
+    def release(self, *names: str) -> None:
         for name in names:
             self.dispatcher.release(*self._running.pop(name))
+
+    def end(self, *names: str) -> list[str]:
+        self.release(*names)
         return self.take()
 
     def leave(self, run: str) -> None:
@@ -124,6 +131,19 @@ def test_runs_take_turns() -> None:
     while following := stage.end(order[-1]):
         order += following
     assert order == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+
+
+def test_a_task_that_is_just_ready_takes_its_turn_where_others_wait() -> None:
+    stage = Stage()
+    stage.wait(one, "a1")
+    assert stage.take() == ["a1"]
+    stage.wait(one, "b1")
+    stage.release("a1")
+    assert not stage.enters(one, "a2")
+    stage.wait(one, "a2")
+    assert stage.take() == ["b1"]
+    assert stage.end("b1") == ["a2"]
+    assert stage.enters(free, "a3")
 
 
 def test_the_longest_path_comes_first_then_the_older_task_then_side_effects() -> None:

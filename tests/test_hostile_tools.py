@@ -62,6 +62,20 @@ async def clings_politely() -> str:
             await asyncio.sleep(60)
 
 
+async def awaits_who_clings() -> str:
+    return await asyncio.create_task(clings_politely())
+
+
+async def gathers_who_clings() -> str:
+    return (await asyncio.gather(clings_politely()))[0]
+
+
+async def holds_itself() -> list[Any]:
+    result: list[Any] = []
+    result.append(result)
+    return result
+
+
 async def blocks() -> str:
     time.sleep(2)  # noqa: ASYNC251  that is its fault
     return "at last"
@@ -85,6 +99,10 @@ def exits_plainly() -> str:
 
 def panics_plainly() -> str:
     raise Panic
+
+
+def interrupts() -> str:
+    raise KeyboardInterrupt
 
 
 def sleeps() -> str:
@@ -113,6 +131,11 @@ def recurses_plainly() -> str:
 
 def is_killed() -> str:
     os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+def is_killed_oddly() -> str:
+    os.kill(os.getpid(), signal.SIGRTMIN + 6)
     return ""
 
 
@@ -163,12 +186,16 @@ ROWS: dict[str, tuple[Any, Place, str, str]] = {
     "never returns": (never, "loop", "timeout", "no answer within"),
     "swallows cancellation": (clings_politely, "loop", "timeout", "no answer within"),
     "swallows even its end": (clings, "loop", "timeout", "no answer within"),
+    "awaits who does": (awaits_who_clings, "loop", "timeout", "no answer within"),
+    "gathers who does": (gathers_who_clings, "loop", "timeout", "no answer within"),
+    "returns what holds itself": (holds_itself, "loop", "finished", "[[...]]"),
     "blocks the loop": (blocks, "loop", "finished", "at last"),
     "returns 100 MB": (is_large, "loop", "finished", "xxx"),
     "recurses for ever": (recurses, "loop", "error", "RecursionError: "),
     "raises in a thread": (raises_plainly, "thread", "error", "KeyError: 'no'"),
     "raises SystemExit in a thread": (exits_plainly, "thread", "error", "SystemExit: enough"),
     "raises BaseException in a thread": (panics_plainly, "thread", "error", "Panic"),
+    "interrupts in a thread": (interrupts, "thread", "error", "KeyboardInterrupt"),
     "sleeps in a thread": (sleeps, "thread", "timeout", "no answer within"),
     "spins in a thread": (spins, "thread", "timeout", "no answer within"),
     "returns 100 MB in a thread": (is_large_plainly, "thread", "finished", "xxx"),
@@ -184,13 +211,23 @@ ROWS: dict[str, tuple[Any, Place, str, str]] = {
     "returns what no pickle holds": (gives_a_lock, "process", "error", "TypeError: cannot pickle"),
     "recurses for ever in a process": (recurses_plainly, "process", "error", "RecursionError: "),
     "is killed": (is_killed, "process", "crashed", "its process ended: killed by SIGKILL"),
+    "interrupts in a process": (interrupts, "process", "error", "KeyboardInterrupt"),
+    "is killed oddly": (is_killed_oddly, "process", "crashed", "killed by signal "),
     "exits hard": (exits_hard, "process", "crashed", "its process ended: exit status 3"),
     "forks": (forks, "process", "finished", "parent"),
     "forks, and the child stays": (forks_and_stays, "process", "finished", "parent"),
     "writes on stdout": (prints, "process", "finished", "printed"),
     "changes the directory": (moves, "process", "finished", "/"),
 }  # fmt: skip
-ENDLESS = (never, clings, clings_politely, sleeps, spins)
+ENDLESS = (
+    never,
+    clings,
+    clings_politely,
+    awaits_who_clings,
+    gathers_who_clings,
+    sleeps,
+    spins,
+)
 
 
 @tool
@@ -233,6 +270,8 @@ async def test_it_ends_as_its_row_says_and_others_go_on(
     }
     executor.close()
     assert capfd.readouterr().out == ""
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # children that nobody can end
+        task.get_coro().close()
     gc.collect()  # where a coroutine that clings complains
 
 

@@ -6,6 +6,8 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -288,6 +290,68 @@ async def test_a_key_that_can_not_be_told_is_the_tools_fault() -> None:
     assert ends(events)[1][0] == "error"
 
 
+@pytest.mark.parametrize("value", [["a"], None, 1])
+@virtual
+async def test_a_key_is_a_text(value: Any) -> None:
+    @tool(exclusive=lambda: value)
+    async def write() -> str:
+        return ""
+
+    found = ends(await collect([write], plan(Task(1, "write"))))
+    assert found[1] == ("error", f"TypeError: its exclusive gives {value!r}, which is no text")
+
+
+@virtual
+async def test_a_result_that_holds_itself_is_no_argument() -> None:
+    @tool
+    async def odd() -> list[Any]:
+        result: list[Any] = []
+        result.append(result)
+        return result
+
+    @tool
+    async def use(value: Any) -> str:
+        return ""
+
+    found = ends(await collect([odd, use], plan(Task(1, "odd"), Task(2, "use", {"value": Ref(1)}))))
+    assert found[2] == ("bad_argument", "$1: the result of task 1 is too deep, or holds itself")
+
+
+@virtual
+async def test_a_cancellation_that_a_try_has_left_ends_the_call() -> None:
+    @tool(retries=2, idempotent=True)
+    async def ask() -> str:
+        task = asyncio.current_task()
+        assert task
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+        raise OSError
+
+    assert ends(await collect([ask], plan(Task(1, "ask"))))[1] == ("error", "it was cancelled")
+
+
+@virtual
+async def test_a_run_does_not_keep_a_tool_for_itself() -> None:
+    @tool(max_running=1)
+    async def alone(run: str, after: list[str]) -> str:
+        order.append(run)
+        await asyncio.sleep(1)
+        return ""
+
+    order: list[str] = []
+    executor = Executor(ToolBox([alone]))
+
+    async def run(name: str) -> None:
+        chain = (
+            Task(id, "alone", {"run": name, "after": refs(id - 1) if id > 1 else []})
+            for id in range(1, 4)
+        )
+        async with executor.run(plan(*chain)) as log:
+            assert {end for end, _ in ends([event async for event in log]).values()} == {"finished"}
+
+    await asyncio.gather(run("a"), run("b"))
+    assert "".join(order) == "ababab"
+
+
 # Processes
 
 
@@ -361,6 +425,53 @@ async def test_a_process_is_killed_when_its_run_is_left(executor: Executor, tmp_
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert (await outcomes(executor, Task(1, "double", {"value": 1.0})))[1] == ("finished", "2.0")
+
+
+SCRIPT = """
+import asyncio
+from dataclasses import dataclass
+from executor.executor import Executor
+from executor.plan import Task
+from executor.tools import ToolBox, tool
+
+@dataclass
+class Point:
+    x: int
+
+class AgainError(Exception):
+    pass
+
+@tool(runs_in="process")
+def mirror(point: Point) -> Point:
+    return Point(-point.x)
+
+@tool(runs_in="process", retries=1, retryable=(AgainError,))
+def again() -> str:
+    raise AgainError
+
+async def plan():
+    yield Task(1, "mirror", {"point": {"x": 1}})
+    yield Task(2, "again")
+
+async def main():
+    async with executor.run(plan()) as log:
+        return {event.task_id: event async for event in log}
+
+if __name__ == "__main__":
+    executor = Executor(ToolBox([mirror, again]), processes=1)
+    ends = asyncio.run(main())
+    executor.close()
+    print(ends[1].result, ends[2].message, ends[2].tries)
+"""
+
+
+def test_a_script_of_ones_own_has_tools_in_processes(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == '{"x": -1} AgainError 2\n'
+    assert done.stderr == ""
 
 
 def test_runs_share_the_limits_of_their_executor() -> None:
