@@ -41,7 +41,9 @@ class Call:
     _error: BaseException | None = None  # of the last try
     _expired: bool = False
     _closing: bool = False
+    _limit: asyncio.TimerHandle | None = None
     _killing: asyncio.TimerHandle | None = None
+    _cancels: int = 0  # of this try, by us
 
     @property
     def is_over(self) -> bool:
@@ -51,6 +53,8 @@ class Call:
     def close(self) -> None:
         """Nobody wants it any more. In `GRACE_SECONDS` it is over, whatever it does."""
         self._closing = True
+        if self._limit is not None:
+            self._limit.cancel()
         self._end()
 
     def make(self, workers: Workers) -> Coroutine[Any, Any, Outcome]:
@@ -78,7 +82,8 @@ class Call:
         self.tries += 1
         self._error, self._expired = None, False
         tool = self.gate.tool
-        limit = asyncio.get_running_loop().call_later(tool.policy.timeout, self._expire)
+        loop = asyncio.get_running_loop()
+        self._limit = loop.call_later(tool.policy.timeout, self._expire)
         try:
             self._steps = workers.call(tool, tool.validate(self.args))
             value = await self._steps
@@ -94,13 +99,11 @@ class Call:
             self._error = error
             outcome = failed_by(error)
         finally:
-            limit.cancel()
+            self._limit.cancel()
             self._settle()
         if self._closing:
             raise asyncio.CancelledError
         if self._expired:  # too late, whatever it says
-            assert self.task is not None
-            self.task.uncancel()
             self._error = TimeoutError()
             return _failed("timeout", f"no answer within its {tool.policy.timeout:g} s")
         return outcome
@@ -111,16 +114,20 @@ class Call:
         self._end()
 
     def _end(self) -> None:
-        assert self.task is not None
-        self.task.cancel()
+        self._cancel()
         if self._killing is None:
             loop = asyncio.get_running_loop()
             self._killing = loop.call_later(GRACE_SECONDS, self._kill)
 
     def _kill(self) -> None:
-        if self._steps is not None and self.task is not None:
+        if self._steps is not None:
             self._steps.kill()
-            self.task.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        assert self.task is not None
+        self.task.cancel()
+        self._cancels += 1
 
     def _settle(self) -> None:
         """A try is over, so that there is nothing to kill."""
@@ -128,6 +135,11 @@ class Call:
         if self._killing is not None:
             self._killing.cancel()
             self._killing = None
+        while (
+            self._cancels and self.task is not None
+        ):  # or the next try would think it is cancelled
+            self.task.uncancel()
+            self._cancels -= 1
 
 
 def _is_retryable(policy: Policy, error: BaseException | None) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import inf
+from weakref import WeakValueDictionary
 
 from executor.tools import Tool
 
@@ -38,7 +39,7 @@ class _Room:
         self.free = free
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Gate:
     """What calls of one tool, and with one key, have to pass."""
 
@@ -121,6 +122,7 @@ class Dispatcher:
             "process": _Room(processes),
         }
         self._gates: dict[Tool, Gate] = {}
+        self._keyed: WeakValueDictionary[tuple[Tool, str], Gate] = WeakValueDictionary()
         self._held: set[str] = set()  # exclusive keys
         self._turns: deque[Lane] = deque()
 
@@ -139,7 +141,9 @@ class Dispatcher:
         gate = self._gates.get(tool)
         if gate is None:
             gate = self._gates[tool] = Gate(tool, None, _Use(), self._rooms[tool.runs_in])
-        return gate if key is None else Gate(tool, key, gate.use, gate.room)
+        if key is None:
+            return gate
+        return self._keyed.setdefault((tool, key), Gate(tool, key, gate.use, gate.room))
 
     def enter(self, lane: Lane, gate: Gate, now: float) -> bool:
         """Whether a ready task starts at once: where others wait, it has to take its turn."""
@@ -167,20 +171,22 @@ class Dispatcher:
     def take(self, now: float) -> list[tuple[Lane, Gate, int]]:
         """The tasks that start now; each holds its place until `release`."""
         taken = []
-        idle = 0  # turns in a row in which nothing could start
-        while idle < len(self._turns):
-            lane = self._turns.popleft()
-            found = lane.take(lambda gate: self._opens_at(gate, now) <= now + SOON)
-            if found is None:
-                idle += 1
-            else:
-                idle = 0
-                gate, task_id = found
-                self._hold(lane, gate, now)
-                taken.append((lane, gate, task_id))
+        while (found := self._next(now)) is not None:
+            lane, gate, _ = found
+            self._hold(lane, gate, now)
+            self._turns.remove(lane)
             if lane.waits:
                 self._turns.append(lane)
+            taken.append(found)
         return taken
+
+    def _next(self, now: float) -> tuple[Lane, Gate, int] | None:
+        for lane in self._turns:
+            if (
+                found := lane.take(lambda gate: self._opens_at(gate, now) <= now + SOON)
+            ) is not None:
+                return lane, *found
+        return None
 
     def next_time(self, now: float) -> float | None:
         """When a rate will let a task start that waits for nothing else; None if there is none."""

@@ -69,22 +69,22 @@ class Execution:
 
     async def perform(self, tasks: AsyncIterable[Task]) -> None:
         """Runs one plan's tasks as they come; returns when all of them have ended."""
-        broken_off: PlanError | None = None
         self._performer = asyncio.current_task()
         self._executor.enter(self, self._lane)
+        # In a task of its own, for an iterator may take its time to end.
+        reading = asyncio.get_running_loop().create_task(self._read(tasks))
         try:
-            try:
-                async for task in tasks:
-                    self._seal(task)
-            except PlanError as error:
-                broken_off = error
+            await asyncio.wait([reading])
+            broken_off = await reading
             self._executor.advance(self, self._unit.end_plan(valid=broken_off is None))
             if self._unit.open:
                 self._all_ended = asyncio.get_running_loop().create_future()
                 await self._all_ended
         except BaseException:
             self._executor.leave(self._lane)
+            reading.cancel()
             await self._close()
+            await asyncio.wait([reading])
             if self._fault is not None:
                 if self._performer is not None:
                     self._performer.uncancel()
@@ -97,6 +97,15 @@ class Execution:
             raise self._fault
         if broken_off is not None:
             raise broken_off
+
+    async def _read(self, tasks: AsyncIterable[Task]) -> PlanError | None:
+        """Seals the tasks; returns what broke the plan off."""
+        try:
+            async for task in tasks:
+                self._seal(task)
+        except PlanError as error:
+            return error
+        return None
 
     async def _close(self) -> None:
         """Cancels what has not ended. Takes no longer than the grace, whoever is impatient."""
@@ -125,6 +134,7 @@ class Execution:
         if self._unit.sealed >= self._executor.max_tasks:
             message = f"the run has more than {self._executor.max_tasks} tasks"
             raise RunError("too_many_tasks", message)
+        instructions = self._unit.seal(task)
         self._log.emit(
             TaskSealed(
                 task_id=task.id,
@@ -134,7 +144,7 @@ class Execution:
                 line=render(task, self._toolbox),
             )
         )
-        self._executor.advance(self, self._unit.seal(task))
+        self._executor.advance(self, instructions)
 
     def carry_out(self, instruction: Instruction) -> None:
         """Performs one of the unit's instructions."""
@@ -162,8 +172,8 @@ class Execution:
             self._follow(task.id, call)
         else:
             try:
-                gate = self._executor.gate(tool, args)
-            except Exception as error:  # noqa: BLE001  a tool's fault is an observation
+                gate = self._context.copy().run(self._executor.gate, tool, args)
+            except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
                 self._begin(task.id, tool.runs_in)
                 self._finish(task.id, failed_by(error), self._log.now(), tries=0)
                 return
@@ -173,17 +183,26 @@ class Execution:
     def start(self, task_id: int, gate: Gate) -> None:
         """A waiting task's turn has come."""
         try:
-            if (call := self._call_of(self._waiting[task_id].key)) is None:
-                self._call(task_id, gate)
-            else:
+            key = self._waiting[task_id].key
+            if (kept := self._kept(key)) is not None or (call := self._call_of(key)) is not None:
                 self._executor.release(self._lane, gate)
+            if kept is not None:
+                self._begin(task_id, "cache")
+                self._finish(task_id, kept, self._log.now(), tries=0)
+            elif call is not None:
                 self._follow(task_id, call)
+            else:
+                self._call(task_id, gate)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
     def _call(self, task_id: int, gate: Gate) -> None:
         ready = self._waiting[task_id]
-        self._begin(task_id, gate.tool.runs_in)
+        try:
+            self._begin(task_id, gate.tool.runs_in)
+        except BaseException:
+            self._executor.release(self._lane, gate)
+            raise
         call = Call(gate, ready.args, [(task_id, self._log.now())])
         if ready.key is not None:
             self._shared[ready.key] = call
@@ -247,7 +266,7 @@ class Execution:
     def _tell_end(self, task_id: int, outcome: Outcome, seconds: float, tries: int) -> None:
         match outcome.state:
             case State.DONE:
-                shown = shorten(text_of(outcome.value), SHOWN)
+                shown = _text(outcome.value)
                 self._log.emit(
                     TaskFinished(task_id=task_id, result=shown, seconds=seconds, tries=tries)
                 )
@@ -278,4 +297,11 @@ def _key(tool: Tool, args: dict[str, Any]) -> str | None:
 def _shown(value: Any) -> Any:
     """An argument for show: what JSON has a word for as it is, all else as text, shortened."""
     known = isinstance(value, (int, NoneType)) or (isinstance(value, float) and isfinite(value))
-    return value if known else shorten(text_of(value), SHOWN)
+    return value if known else _text(value)
+
+
+def _text(value: Any) -> str:
+    try:
+        return shorten(text_of(value), SHOWN)
+    except Exception:  # noqa: BLE001  an object that has told its text once need not do so again
+        return f"<{type(value).__name__}>"

@@ -114,6 +114,7 @@ class FetchingUnit:
         self._policy_of = policy_of
         self._nodes: dict[int, _Node] = {}
         self._wait_for_plan: list[int] = []
+        self._to_conclude: list[tuple[_Node, Outcome]] = []
         self._heights: dict[int, int] = {}
         self._heights_of = 0  # how many tasks were sealed when they were told
         self._open = 0
@@ -160,14 +161,15 @@ class FetchingUnit:
 
     def end_plan(self, *, valid: bool) -> list[Instruction]:
         """The plan is written. Tasks with side effects start if it is valid, else never."""
+        return self._told(self._release_for_plan, valid)
+
+    def _release_for_plan(self, valid: bool, instructions: list[Instruction]) -> None:
         waiting, self._wait_for_plan = self._wait_for_plan, []
-        instructions: list[Instruction] = []
         for id in waiting:
             if valid:
                 self._wake(self._nodes[id], instructions)
             else:
                 self._skip(self._nodes[id], THE_PLAN, instructions)
-        return instructions
 
     def start(self, task_id: int) -> None:
         """A ready task's turn has come."""
@@ -224,6 +226,8 @@ class FetchingUnit:
     def _told(self, step: Callable[..., None], *args: Any) -> list[Instruction]:
         instructions: list[Instruction] = []
         step(*args, instructions)
+        while self._to_conclude:  # one after the other: a chain of them is as long as a plan
+            self._conclude(*self._to_conclude.pop(0), instructions)
         return instructions
 
     def _make_ready(self, node: _Node, instructions: list[Instruction]) -> None:
@@ -236,7 +240,7 @@ class FetchingUnit:
         except ArgumentError as error:
             outcome = Outcome(State.FAILED, reason="bad_argument", message=str(error))
             instructions.append(Settle(task, outcome))
-            self._conclude(node, outcome, instructions)
+            self._to_conclude.append((node, outcome))
         else:
             instructions.append(Ready(task, args))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, TypedDict
 
 from executor.errors import ToolDefinitionError
@@ -35,10 +36,11 @@ class Policy:
     the error is one of `retryable`, or if the tool is idempotent. An error in the arguments never
     is. Each try has its own `timeout`, in seconds.
 
-    `rate` is of starts a second. Of calls with the same `exclusive` key, which may hang on the
-    arguments, one runs at a time, whatever the tool. `runs_in` is by default the event loop for an
-    async function and a thread for a plain one. A thread can't be killed: a call that outlives its
-    time limit there is left behind, and goes on using what it uses. A process can.
+    `rate` is of starts a second; a call has one, however often it is tried. Of calls with the same
+    `exclusive` key, which may hang on the arguments, one runs at a time, whatever the tool.
+    `runs_in` is by default the event loop for an async function and a thread for a plain one. A
+    thread can't be killed: a call that outlives its time limit there is left behind, and goes on
+    using what it uses. A process can.
 
     `eager=False` marks side effects: such a call waits until the whole plan is sealed and valid.
     `idempotent=True` lets equal calls of a run share one execution, and `cache_seconds` lets
@@ -67,7 +69,8 @@ class Policy:
                 self.retries > 0 and not (self.idempotent or self.retryable)
             ),
             "max_running must be at least 1": self.max_running is not None and self.max_running < 1,
-            "rate must be above 0 a second": self.rate is not None and not self.rate > 0,
+            "rate must be above 0 a second, and not endless": self.rate is not None
+            and not 0 < self.rate < inf,
             "cache_seconds must not be below 0": self.cache_seconds < 0,
             "cache_seconds need idempotent=True": self.cache_seconds > 0 and not self.idempotent,
             "runs_in must be loop, thread or process": (

@@ -1,6 +1,5 @@
-"""A process that makes one call after another: `python -m executor.process_worker FD`.
+"""A process that makes one call after another; processes.py starts it.
 
-processes.py starts it.
 
 On a socket it reads where a function is found and its arguments, and writes what came of it. What
 a call leaves behind it doesn't take along: another directory, a fork, what it writes on stdout.
@@ -20,7 +19,6 @@ from collections.abc import Callable
 from typing import Any
 
 LENGTH = struct.Struct("!Q")
-MAIN = "main_of_the_caller"  # how the caller's own script is called here
 
 
 def main(descriptor: int) -> None:
@@ -36,7 +34,7 @@ def main(descriptor: int) -> None:
 
 def _reply(request: bytes) -> bytes:
     """Pickled: the result, or the error, pickled if it can be, and what is known of it."""
-    home = os.getcwd()
+    home = os.open(".", os.O_RDONLY)  # which may be renamed or removed meanwhile
     try:
         path, module, file, name, args = pickle.loads(request)  # noqa: S301  from who started us
         sys.path[:] = path
@@ -49,7 +47,8 @@ def _reply(request: bytes) -> bytes:
         except Exception:  # noqa: BLE001  then in words only
             return pickle.dumps((None, None, words))
     finally:
-        os.chdir(home)
+        os.fchdir(home)
+        os.close(home)
 
 
 def _function(module: str, file: str, name: str) -> Callable[..., Any]:
@@ -62,15 +61,13 @@ def _function(module: str, file: str, name: str) -> Callable[..., Any]:
             assert spec is not None
             assert spec.loader is not None
             sys.modules[module] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[module])
-            if module == MAIN:
-                sys.modules["__main__"] = sys.modules[module]
+            try:
+                spec.loader.exec_module(sys.modules[module])
+            except BaseException:
+                del sys.modules[module]  # or the next call would find half of it
+                raise
     found: Any = sys.modules[module]
     for step in name.split("."):
         found = getattr(found, step)
     function: Callable[..., Any] = getattr(found, "function", found)  # that of a tool
     return function
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -11,11 +11,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from executor.process_worker import LENGTH, MAIN
+from executor.process_worker import LENGTH
 
-KILL_SECONDS = 0.2
+HOME = str(Path(__file__).parents[1])
+PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from executor.process_worker import main; main(int(sys.argv[2]))"
+)
+REAP_SECONDS = 0.2  # in which a process that was killed or has crashed is gone; or it hangs
+LOOK_SECONDS = 0.005
 
 
 class CrashedError(Exception):
@@ -31,6 +38,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._idle: list[_Worker] = []
+        self._killed: list[subprocess.Popen[bytes]] = []  # to be reaped
         self._is_closed = False
 
     async def call(self, function: Callable[..., Any], args: dict[str, Any]) -> Any:
@@ -40,14 +48,16 @@ class Processes:
         """
         # The arguments may be of classes that are known once the function's module is there.
         request = pickle.dumps((sys.path, *_place(function), pickle.dumps(args)))
-        worker = self._idle_one() or await _Worker.start()
+        self._killed = [process for process in self._killed if process.poll() is None]
+        worker = self._idle_one() or _Worker()
         try:
+            await worker.open()
             reply = await worker.ask(request)
         except BaseException:
-            worker.kill()
+            self._end(worker)
             raise
         if self._is_closed:
-            worker.kill()
+            self._end(worker)
         else:
             self._idle.append(worker)
         result, error, words = pickle.loads(reply)  # noqa: S301  from a process of ours
@@ -60,59 +70,62 @@ class Processes:
             worker = self._idle.pop()
             if worker.is_alive():
                 return worker
+            self._end(worker)  # and what it has started
         return None
 
     def close(self) -> None:
         """Ends the processes that are idle, and those at work when they have done it."""
         self._is_closed = True
         while self._idle:
-            self._idle.pop().kill()
+            self._end(self._idle.pop())
+        for process in self._killed:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel
+                process.wait(REAP_SECONDS)
+
+    def _end(self, worker: _Worker) -> None:
+        worker.kill()
+        self._killed.append(worker.process)
 
 
 class _Worker:
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def start(cls) -> _Worker:
-        ours, theirs = socket.socketpair()
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220  which takes some milliseconds
-                [sys.executable, "-m", "executor.process_worker", str(theirs.fileno())],
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, HOME, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # our stdout is for answers
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-        try:
-            return cls(process, *await asyncio.open_connection(sock=ours))
-        except BaseException:
-            _kill(process)
-            raise
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def open(self) -> None:
+        """Before the first request; a second time changes nothing."""
+        if self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection(sock=self._channel)
 
     async def ask(self, request: bytes) -> bytes:
+        assert self._writer is not None
         try:
             self._writer.write(LENGTH.pack(len(request)) + request)
             await self._writer.drain()
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
             return await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise CrashedError(f"its process ended: {self._how()}") from None
+            raise CrashedError(f"its process ended: {await self._how()}") from None
 
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        return self.process.poll() is None
 
-    def _how(self) -> str:
-        self.kill()
-        code = self._process.returncode or 0
+    async def _how(self) -> str:
+        for _ in range(round(REAP_SECONDS / LOOK_SECONDS)):
+            if not self.is_alive():
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        code = self.process.returncode
+        if code is None:
+            return "it has closed its channel"
         if code >= 0:
             return f"exit status {code}"
         known = {each.value: each.name for each in signal.Signals}
@@ -120,25 +133,19 @@ class _Worker:
 
     def kill(self) -> None:
         """The process and all that it has started, now."""
-        _kill(self._process)
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._writer.close()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel
-        process.wait(KILL_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self._writer is None:
+            self._channel.close()
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._writer.close()
 
 
 def _place(function: Callable[..., Any]) -> tuple[str, str, str]:
     """The function's module, its file, and its name there."""
     name = function.__module__
     file = getattr(sys.modules[name], "__file__", None) or ""
-    if name == "__main__":
-        name = MAIN
-        sys.modules.setdefault(MAIN, sys.modules["__main__"])  # of whose classes results may be
     return name, file, function.__qualname__
 
 

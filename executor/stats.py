@@ -108,7 +108,9 @@ class Times:
     def note(self, event: Event) -> None:
         if event.type == "plan_started":
             self._plans.append(PlanTimes(event.at))
-        elif self._plans and (change := _CHANGES.get(event.type)) is not None:
+        elif (change := _CHANGES.get(event.type)) is not None:
+            if not self._plans:  # an executor's own run has one, of which nobody tells
+                self._plans.append(PlanTimes(0.0))
             change(self._plans[-1], event)
 
     def stats(self, now: float) -> Stats:

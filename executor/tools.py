@@ -60,9 +60,10 @@ class Tool:
             raise ToolDefinitionError(f"a tool can't be called {JOIN}: that word ends a plan")
         is_async = inspect.iscoroutinefunction(self.function)
         self.policy.check(self.name, is_async=is_async)
-        if self.policy.runs_in == "process" and "<" in self.function.__qualname__:
+        if self.policy.runs_in == "process" and not _is_importable(self.function):
             raise ToolDefinitionError(
-                f"{self.name}: to run in a process it must stand at the top level of a module"
+                f"{self.name}: to run in a process it must be a function at the top level of a "
+                "module that can be imported, or of a tools file, but not of the script that runs"
             )
         for name in self.parameters.get("required", ()):
             if name not in self.properties:
@@ -110,6 +111,11 @@ class Tool:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
+
+
+def _is_importable(function: Callable[..., Any]) -> bool:
+    at_top = getattr(function, "__qualname__", "").isidentifier()
+    return at_top and function.__module__ != "__main__"
 
 
 class ToolBox:

@@ -39,13 +39,16 @@ def answer(
     settings: Settings,
     examples: Sequence[Example] = (),
     answer_schema: Schema | None = None,
+    executor: Executor | None = None,
 ) -> AbstractAsyncContextManager[EventLog]:
     """`async with answer(...) as events`: one run's events, as they happen.
 
-    `examples` are worked examples for the caller's own tools. With `answer_schema`, a JSON Schema,
-    the answer is JSON that fits it, spelled on one line; UsageError says why one can't be used.
-    Leaving the block early cancels the run: the engine stops writing and no task is left. What
-    goes wrong in a run is its last event; an exception at the end of the block is a bug.
+    `examples` are worked examples for the caller's own tools. Runs that share an `executor`, one of
+    the same toolbox, share the limits of its tools; without, a run has its own. With
+    `answer_schema`, a JSON Schema, the answer is JSON that fits it, spelled on one line; UsageError
+    says why one can't be used. Leaving the block early cancels the run: the engine stops writing
+    and no task is left. What goes wrong in a run is its last event; an exception at the end of the
+    block is a bug.
     """
     if not question.strip():
         raise UsageError("the question is empty; write one")
@@ -55,7 +58,7 @@ def answer(
         toolbox, 1, settings.max_tasks, settings.backend
     )  # imports Outlines here, a second that is no part of the run
     form = None if answer_schema is None else AnswerForm.of(answer_schema, settings.backend)
-    return told(Run(question, toolbox, model, settings, examples, form).tell)
+    return told(Run(question, toolbox, model, settings, examples, form, executor).tell)
 
 
 class Run:
@@ -69,12 +72,14 @@ class Run:
         settings: Settings,
         examples: Sequence[Example],
         form: AnswerForm | None,
+        executor: Executor | None,
     ) -> None:
         self._question = question
         self._toolbox = toolbox
         self._model = model
         self._settings = settings
         self._form = form
+        self._executor = executor
         self._transcript = render.opening(toolbox, examples, question, model.profile)
 
     async def tell(self, log: EventLog) -> None:
@@ -110,9 +115,10 @@ class Run:
             log.emit(RunFinished(answer=text, stats=log.stats()))
 
     async def _rounds(self, log: EventLog) -> str:
-        executor = Executor(self._toolbox, max_running=self._settings.max_running)
-        with closing(executor):
-            return await self._plans(Execution(executor, log), log)
+        if self._executor is not None:
+            return await self._plans(Execution(self._executor, log), log)
+        with closing(Executor(self._toolbox, max_running=self._settings.max_running)) as own:
+            return await self._plans(Execution(own, log), log)
 
     async def _plans(self, execution: Execution, log: EventLog) -> str:
         tasks: dict[int, Task] = {}  # of all plans

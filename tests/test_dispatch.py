@@ -146,6 +146,20 @@ def test_a_task_that_is_just_ready_takes_its_turn_where_others_wait() -> None:
     assert stage.enters(free, "a3")
 
 
+def test_who_can_not_start_keeps_its_turn() -> None:
+    stage = Stage()
+    stage.wait(one, "a1")
+    stage.wait(two, "b1", "b2")
+    assert stage.take() == ["a1", "b1", "b2"]
+    stage.wait(one, "a2", "a3")
+    stage.wait(two, "b3", "b4")
+    stage.wait(one, "c1")
+    assert stage.end("b1") == ["b3"]
+    assert stage.end("b2") == ["b4"]
+    assert stage.end("a1") == ["a2"]
+    assert stage.end("a2") == ["c1"]
+
+
 def test_the_longest_path_comes_first_then_the_older_task_then_side_effects() -> None:
     stage = Stage(max_running=1)
     stage.grow(a3=2, a5=3, a6=9)

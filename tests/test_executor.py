@@ -7,6 +7,7 @@ events, never for a time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import json
@@ -591,6 +592,91 @@ async def test_a_tool_may_clean_up_for_a_moment_when_it_is_cancelled(
     assert ends(events)[1][0] == "run_ended"
     assert log.now() == pytest.approx(ended)
     assert bool(done) == cleaned
+
+
+@virtual
+async def test_leaving_does_not_wait_for_who_writes_the_plan() -> None:
+    async def slow_to_end() -> AsyncGenerator[Task]:
+        for id in range(1, 9):
+            yield working(id, 0.2)
+        try:
+            await never()
+        finally:
+            await asyncio.sleep(3)
+
+    async with (
+        aclosing(slow_to_end()) as tasks,
+        Executor(ToolBox([work]), max_running=1).run(tasks) as log,
+    ):
+        await asyncio.sleep(0.5)
+    events = [event async for event in log]
+    check(events)
+    assert max(event.at for event in events) == pytest.approx(0.5)
+
+
+@virtual
+async def test_no_side_effect_comes_after_leaving_whatever_the_plans_writer_does() -> None:
+    async def swallowing() -> AsyncGenerator[Task]:
+        yield Task(1, "send")
+        with contextlib.suppress(asyncio.CancelledError):
+            await never()
+
+    async with Executor(ToolBox([send])).run(swallowing()) as log:
+        await asyncio.sleep(0.5)
+    events = [event async for event in log]
+    assert ends(events)[1][0] == "run_ended"
+    assert not any(isinstance(event, TaskStarted) for event in events)
+
+
+@virtual
+async def test_what_is_known_of_each_task() -> None:
+    async with Executor(ToolBox([work]), max_running=1).run(
+        plan(working(1, 1.0), working(2, 1.0, 1), working(3, 1.0))
+    ) as log:
+        events = [event async for event in log]
+    assert ends(events)[3][0] == "finished"
+    known = {
+        id: (task.sealed, task.ready, task.started, task.finished, task.where, task.tries)
+        for id, task in log.tasks().items()
+    }
+    assert known == {
+        1: (0, 0, 0, 1, "loop", 1),
+        2: (0, 1, 1, 2, "loop", 1),
+        3: (0, 0, 2, 3, "loop", 1),
+    }
+    assert log.stats().critical_path == [3]
+
+
+class Moody:
+    """Tells its text twice, and then no more."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __str__(self) -> str:
+        self.asked += 1
+        if self.asked > 2:
+            raise LookupError
+        return "moody"
+
+
+@virtual
+async def test_who_does_not_tell_its_text_again_keeps_no_place() -> None:
+    @tool
+    async def make() -> Any:
+        return Moody()
+
+    @tool(max_running=1)
+    async def use(value: Any) -> str:
+        return "used"
+
+    tasks = [Task(1, "make"), *(Task(id, "use", {"value": Ref(1)}) for id in (2, 3))]
+    events = await collect([make, use], plan(*tasks))
+    assert ends(events)[2] == ends(events)[3] == ("finished", "used")
+    assert [event.args for event in events if isinstance(event, TaskStarted)][1:] == [
+        {"value": "<Moody>"},
+        {"value": "<Moody>"},
+    ]
 
 
 @virtual

@@ -139,7 +139,7 @@ SCENES = {
         seal 2 $1.name ->
         seal 3 $2      ->
         seal 4 $1      ->
-        done 1         -> failed 2 bad_argument, skipped 3 input_failed, start 4
+        done 1         -> failed 2 bad_argument, start 4, skipped 3 input_failed
         seal 5 $1.name -> failed 5 bad_argument
         seal 6 $5      -> skipped 6 input_failed
     """,
@@ -262,6 +262,15 @@ def test_results_are_put_in_typed() -> None:
     assert start.args["part"] == "$9"  # a result is never scanned for references
     assert start.args["text"] == "about K2"
     assert start.args["list"] == [8611, 3]
+
+
+def test_a_chain_of_tasks_that_fail_and_take_errors_may_be_long() -> None:
+    unit = unit_of()
+    unit.seal(Task(1, "tool", {}))
+    unit.start(1)
+    for id in range(2, 600):
+        unit.seal(Task(id, "brave", {"a": Ref(1, ("no",)), "b": Ref(id - 1)}))
+    assert len(unit.finish(1, Outcome(State.DONE, {}))) == 598
 
 
 def test_a_skipped_task_says_because_of_whom() -> None:

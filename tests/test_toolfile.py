@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from executor.errors import UsageError
-from executor.events import TaskFinished
+from executor.events import TaskFailed, TaskFinished
 from executor.executor import Executor
 from executor.plan import Task
 from executor.tools import ToolBox
@@ -199,6 +199,33 @@ def heavy(number: int) -> int:
     "Takes long."
     return number * FACTOR
 """
+
+
+BROKEN = """
+from executor.tools import tool
+import os
+if "pytest" not in __import__("sys").modules:
+    raise OSError("not here")
+
+@tool(runs_in="process")
+def heavy() -> int:
+    return 1
+"""
+
+
+async def test_a_file_that_fails_in_the_process_says_so_each_time(tmp_path: Path) -> None:
+    (tmp_path / "broken_tools.py").write_text(BROKEN)
+    executor = Executor(ToolBox(load_tools(str(tmp_path / "broken_tools.py"))), processes=1)
+
+    async def plan() -> AsyncIterator[Task]:
+        yield Task(1, "heavy")
+        yield Task(2, "heavy")
+
+    async with executor.run(plan()) as log:
+        events = [event async for event in log]
+    executor.close()
+    messages = [event.message for event in events if isinstance(event, TaskFailed)]
+    assert messages == ["OSError: not here"] * 2
 
 
 async def test_a_files_tool_may_run_in_a_process(tmp_path: Path) -> None:
