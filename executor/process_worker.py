@@ -11,9 +11,12 @@ import importlib
 import importlib.util
 import os
 import pickle
+import select
+import signal
 import socket
 import struct
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +26,7 @@ LENGTH = struct.Struct("!Q")
 
 def main(descriptor: int) -> None:
     own = os.getpid()
+    threading.Thread(target=_end_with_server, args=(descriptor,), daemon=True).start()
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as requests:
         while header := requests.read(LENGTH.size):
             (length,) = LENGTH.unpack(header)
@@ -30,6 +34,14 @@ def main(descriptor: int) -> None:
             if os.getpid() != own:  # a copy of us that the call has made and forgotten
                 os._exit(0)
             channel.sendall(LENGTH.pack(len(reply)) + reply)
+
+
+def _end_with_server(descriptor: int) -> None:
+    """Also in the middle of a call, with all that it has started."""
+    watch = select.poll()
+    watch.register(descriptor, getattr(select, "POLLRDHUP", select.POLLHUP))
+    watch.poll()
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _reply(request: bytes) -> bytes:

@@ -99,11 +99,29 @@ class _Worker:
                 start_new_session=True,
             )
         self._writer: asyncio.StreamWriter | None = None
+        self._death: int | None = None  # can be read when the process ends
 
     async def open(self) -> None:
         """Before the first request; a second time changes nothing."""
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(sock=self._channel)
+        if self._writer is not None:
+            return
+        self._reader, self._writer = await asyncio.open_connection(sock=self._channel)
+        if hasattr(
+            os, "pidfd_open"
+        ):  # a child that it leaves behind may hold its end of the channel
+            self._death = os.pidfd_open(self.process.pid)
+            asyncio.get_running_loop().add_reader(self._death, self._notice_death)
+
+    def _notice_death(self) -> None:
+        self._forget_death()
+        self._reader.feed_eof()
+
+    def _forget_death(self) -> None:
+        if self._death is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                asyncio.get_running_loop().remove_reader(self._death)
+            os.close(self._death)
+            self._death = None
 
     async def ask(self, request: bytes) -> bytes:
         assert self._writer is not None
@@ -135,6 +153,7 @@ class _Worker:
         """The process and all that it has started, now."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self._forget_death()
         if self._writer is None:
             self._channel.close()
         else:

@@ -153,6 +153,12 @@ def forks_and_stays() -> str:
     return "parent"
 
 
+def forks_and_crashes() -> str:
+    if os.fork() == 0:
+        time.sleep(GUARD)
+    os._exit(3)
+
+
 def prints() -> str:
     print("not for you")
     os.write(1, b"nor this\n")
@@ -216,6 +222,7 @@ ROWS: dict[str, tuple[Any, Place, str, str]] = {
     "exits hard": (exits_hard, "process", "crashed", "its process ended: exit status 3"),
     "forks": (forks, "process", "finished", "parent"),
     "forks, and the child stays": (forks_and_stays, "process", "finished", "parent"),
+    "forks, and crashes": (forks_and_crashes, "process", "crashed", "exit status 3"),
     "writes on stdout": (prints, "process", "finished", "printed"),
     "changes the directory": (moves, "process", "finished", "/"),
 }  # fmt: skip

@@ -6,6 +6,8 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -433,6 +435,48 @@ async def test_a_process_is_killed_when_its_run_is_left(executor: Executor, tmp_
         process = psutil.Process(int(await asyncio.to_thread(pipe.read_text)))
     await asyncio.to_thread(process.wait, GUARD)  # it ends, and not by itself
     assert (await outcomes(executor, Task(1, "double", {"value": 1.0})))[1] == ("finished", "2.0")
+
+
+SERVER = """
+import asyncio, sys
+from executor.executor import Executor
+from executor.plan import Task
+from executor.tools import ToolBox
+from serving.toolfile import load_tools
+
+async def plan():
+    yield Task(1, "linger", {"path": sys.argv[2]})
+
+async def main():
+    tools = [each for each in load_tools(sys.argv[1]) if each.name == "linger"]
+    async with Executor(ToolBox(tools)).run(plan()) as log:
+        async for _ in log:
+            pass
+
+asyncio.run(main())
+"""
+LINGER = """
+import os, time
+from pathlib import Path
+from executor.tools import tool
+
+@tool(runs_in="process", timeout=600)
+def linger(path: str) -> str:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+    return ""
+"""
+
+
+def test_a_process_ends_with_its_server_however_that_ends(tmp_path: Path) -> None:
+    pipe, tools = tmp_path / "pid", tmp_path / "linger_tools.py"
+    os.mkfifo(pipe)
+    tools.write_text(LINGER)
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(tools), str(pipe)])
+    worker = psutil.Process(int(pipe.read_text()))
+    server.kill()
+    server.wait()
+    worker.wait(GUARD)
 
 
 def test_runs_share_the_limits_of_their_executor() -> None:
