@@ -28,12 +28,14 @@ MESSAGE = 500  # characters
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A call for one task, or for several that are equal: `followers` are they, each with the time
-    since when it waits. It runs in `task`, which whoever makes it sets."""
+    """A call that is `wanted_by` one task, or by several that are equal, each since a time.
+
+    It runs in `task`, which whoever makes it sets.
+    """
 
     gate: Gate
     args: dict[str, Any]
-    followers: list[tuple[int, float]] = field(default_factory=list)
+    wanted_by: list[tuple[int, float]] = field(default_factory=list)
     tries: int = 0
     outcome: Outcome | None = None
     task: asyncio.Task[None] | None = None
@@ -44,11 +46,6 @@ class Call:
     _limit: asyncio.TimerHandle | None = None
     _killing: asyncio.TimerHandle | None = None
     _cancels: int = 0  # of this try, by us
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its task has ended, or was never begun."""
-        return self.task is None or self.task.done()
 
     def close(self) -> None:
         """Nobody wants it any more. In `GRACE_SECONDS` it is over, whatever it does."""

@@ -133,7 +133,7 @@ class Dispatcher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no task waits, and nothing is held."""
+        """Whether no task waits, and nothing is held; for tests."""
         is_free = all(not gate.use.running for gate in self._gates.values())
         return is_free and not self._held and not self._turns
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SHOWN = 500  # characters of an argument or a result in an event
 
 
-class _Waiting(NamedTuple):
+class _ReadyTask(NamedTuple):
     """A ready task: its arguments, the name of its call if that can be shared, and since when."""
 
     args: dict[str, Any]
@@ -54,7 +54,7 @@ class Execution:
         self._log = log
         self._unit = unit = FetchingUnit(lambda name: toolbox[name].policy)
         self._lane = Lane(executor.max_running, unit.height, lambda: unit.sealed)
-        self._waiting: dict[int, _Waiting] = {}  # tasks that are ready
+        self._ready: dict[int, _ReadyTask] = {}  # tasks that are ready
         self._calls: set[Call] = set()  # that run
         self._shared: dict[str, Call] = {}  # those of idempotent tools, by call
         self._all_ended: asyncio.Future[None] | None = None
@@ -113,7 +113,7 @@ class Execution:
             self.carry_out(instruction)
         for call in self._calls:
             call.close()
-        while tasks := [call.task for call in self._calls if call.task and not call.is_over]:
+        while tasks := [call.task for call in self._calls if call.task and not call.task.done()]:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait(tasks)
         for call in self._calls:  # that were cancelled before their first step
@@ -161,15 +161,12 @@ class Execution:
     def _wait(self, task: Task, args: dict[str, Any]) -> None:
         """A ready task waits for its turn, unless its result is there, or will be."""
         tool = self._toolbox[task.tool_name]
-        ready = _Waiting(
+        ready = _ReadyTask(
             args, _key(tool, args) if tool.policy.idempotent else None, self._log.now()
         )
-        self._waiting[task.id] = ready
-        if (kept := self._kept(ready.key)) is not None:
-            self._begin(task.id, "cache")
-            self._finish(task.id, kept, self._log.now(), tries=0)
-        elif (call := self._call_of(ready.key)) is not None:
-            self._follow(task.id, call)
+        self._ready[task.id] = ready
+        if (known := self._known(ready.key)) is not None:
+            self._answer(task.id, known)
         else:
             try:
                 gate = self._context.copy().run(self._executor.gate, tool, args)
@@ -183,21 +180,16 @@ class Execution:
     def start(self, task_id: int, gate: Gate) -> None:
         """A waiting task's turn has come."""
         try:
-            key = self._waiting[task_id].key
-            if (kept := self._kept(key)) is not None or (call := self._call_of(key)) is not None:
+            if (known := self._known(self._ready[task_id].key)) is not None:
                 self._executor.release(self._lane, gate)
-            if kept is not None:
-                self._begin(task_id, "cache")
-                self._finish(task_id, kept, self._log.now(), tries=0)
-            elif call is not None:
-                self._follow(task_id, call)
+                self._answer(task_id, known)
             else:
                 self._call(task_id, gate)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
     def _call(self, task_id: int, gate: Gate) -> None:
-        ready = self._waiting[task_id]
+        ready = self._ready[task_id]
         try:
             self._begin(task_id, gate.tool.runs_in)
         except BaseException:
@@ -212,29 +204,33 @@ class Execution:
         call.task = asyncio.get_running_loop().create_task(making, context=context)
 
     def _begin(self, task_id: int, where: str) -> None:
-        ready = self._waiting.pop(task_id)
+        ready = self._ready.pop(task_id)
         self._unit.start(task_id)
         shown = {name: _shown(value) for name, value in ready.args.items()}
         self._log.emit(TaskStarted(task_id=task_id, args=shown, where=where, ready=ready.since))
 
-    def _kept(self, key: str | None) -> Outcome | None:
-        """The result of an equal call of any run."""
-        return None if key is None else self._executor.kept(key)
-
-    def _call_of(self, key: str | None) -> Call | None:
-        """An equal call that runs, or has given a result."""
-        call = None if key is None else self._shared.get(key)
-        if call is None or (call.outcome is not None and call.outcome.state is not State.DONE):
+    def _known(self, key: str | None) -> Outcome | Call | None:
+        """The result of an equal call of any run, or a call of this one that has not failed."""
+        if key is None:
             return None
-        return call
+        if (kept := self._executor.kept(key)) is not None:
+            return kept
+        call = self._shared.get(key)
+        has_failed = call and call.outcome and call.outcome.state is not State.DONE
+        return None if has_failed else call
 
-    def _follow(self, task_id: int, call: Call) -> None:
+    def _answer(self, task_id: int, known: Outcome | Call) -> None:
+        """Ends the task with what another call has given, or will give."""
+        if isinstance(known, Outcome):
+            self._begin(task_id, "cache")
+            self._finish(task_id, known, self._log.now(), tries=0)
+            return
         self._begin(task_id, "shared")
         began = self._log.now()
-        if call.outcome is None:
-            call.followers.append((task_id, began))
+        if known.outcome is None:
+            known.wanted_by.append((task_id, began))
         else:
-            self._finish(task_id, call.outcome, began, tries=0)
+            self._finish(task_id, known.outcome, began, tries=0)
 
     def _finish(self, task_id: int, outcome: Outcome, began: float, *, tries: int) -> None:
         self._tell_end(task_id, outcome, self._log.now() - began, tries)
@@ -258,7 +254,7 @@ class Execution:
             seconds = call.gate.tool.policy.cache_seconds
             if key is not None and seconds and outcome.state is State.DONE:
                 self._executor.keep(key, outcome, seconds)
-            for task_id, began in call.followers:
+            for task_id, began in call.wanted_by:
                 self._finish(task_id, outcome, began, tries=call.tries)
         except Exception as error:  # noqa: BLE001
             self._fail(error)

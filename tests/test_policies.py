@@ -211,6 +211,28 @@ async def test_a_result_is_kept_for_other_runs_for_so_long() -> None:
 
 
 @virtual
+async def test_who_waited_for_its_turn_has_a_result_that_came_meanwhile() -> None:
+    calls = []
+
+    @tool(idempotent=True, cache_seconds=10, max_running=1)
+    async def ask() -> str:
+        calls.append("")
+        await asyncio.sleep(1)
+        return "well"
+
+    executor = Executor(ToolBox([ask]))
+
+    async def run() -> str:
+        async with executor.run(plan(Task(1, "ask"))) as log:
+            events = [event async for event in log]
+        assert ends(events)[1] == ("finished", "well")
+        return next(each.where for each in events if isinstance(each, TaskStarted))
+
+    assert await asyncio.gather(run(), run()) == ["loop", "cache"]
+    assert len(calls) == 1
+
+
+@virtual
 async def test_a_failure_is_not_kept() -> None:
     ask, calls = flaky(1, OSError, idempotent=True, cache_seconds=10)
     executor = Executor(ToolBox([ask]))
