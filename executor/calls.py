@@ -43,15 +43,12 @@ class Call:
     _error: BaseException | None = None  # of the last try
     _expired: bool = False
     _closing: bool = False
-    _limit: asyncio.TimerHandle | None = None
     _killing: asyncio.TimerHandle | None = None
     _cancels: int = 0  # of this try, by us
 
     def close(self) -> None:
         """Nobody wants it any more. In `GRACE_SECONDS` it is over, whatever it does."""
         self._closing = True
-        if self._limit is not None:
-            self._limit.cancel()
         self._end()
 
     def make(self, workers: Workers) -> Coroutine[Any, Any, Outcome]:
@@ -79,8 +76,7 @@ class Call:
         self.tries += 1
         self._error, self._expired = None, False
         tool = self.gate.tool
-        loop = asyncio.get_running_loop()
-        self._limit = loop.call_later(tool.policy.timeout, self._expire)
+        workers.limits.add(self, tool.policy.timeout)
         try:
             self._steps = workers.call(tool, tool.validate(self.args))
             value = await self._steps
@@ -96,7 +92,7 @@ class Call:
             self._error = error
             outcome = failed_by(error)
         finally:
-            self._limit.cancel()
+            workers.limits.drop(self, tool.policy.timeout)
             self._settle()
         if self._closing:
             raise asyncio.CancelledError
@@ -105,7 +101,7 @@ class Call:
             return _failed("timeout", f"no answer within its {tool.policy.timeout:g} s")
         return outcome
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
         """The time of a try is over."""
         self._expired = True
         self._end()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from executor.executor import Executor
 
 SHOWN = 500  # characters of an argument or a result in an event
+AT_ONCE = 10  # tasks that are sealed before others have their turn
 
 
 class _ReadyTask(NamedTuple):
@@ -103,6 +104,8 @@ class Execution:
         try:
             async for task in tasks:
                 self._seal(task)
+                if not self._unit.sealed % AT_ONCE:  # or a plan that is all there holds up all runs
+                    await asyncio.sleep(0)
         except PlanError as error:
             return error
         return None
@@ -169,10 +172,10 @@ class Execution:
             self._answer(task.id, known)
         else:
             try:
-                gate = self._context.copy().run(self._executor.gate, tool, args)
+                gate = self._executor.gate(tool, args, self._context)
             except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
-                self._begin(task.id, tool.runs_in)
-                self._finish(task.id, failed_by(error), self._log.now(), tries=0)
+                began = self._begin(task.id, tool.runs_in)
+                self._finish(task.id, failed_by(error), began, tries=0)
                 return
             if self._executor.admit(self._lane, gate, task.id):
                 self._call(task.id, gate)
@@ -191,11 +194,11 @@ class Execution:
     def _call(self, task_id: int, gate: Gate) -> None:
         ready = self._ready[task_id]
         try:
-            self._begin(task_id, gate.tool.runs_in)
+            began = self._begin(task_id, gate.tool.runs_in)
         except BaseException:
             self._executor.release(self._lane, gate)
             raise
-        call = Call(gate, ready.args, [(task_id, self._log.now())])
+        call = Call(gate, ready.args, [(task_id, began)])
         if ready.key is not None:
             self._shared[ready.key] = call
         self._calls.add(call)
@@ -203,11 +206,13 @@ class Execution:
         making, context = self._make(call, ready.key), self._context.copy()
         call.task = asyncio.get_running_loop().create_task(making, context=context)
 
-    def _begin(self, task_id: int, where: str) -> None:
+    def _begin(self, task_id: int, where: str) -> float:
+        """A ready task starts; returns when."""
         ready = self._ready.pop(task_id)
         self._unit.start(task_id)
         shown = {name: _shown(value) for name, value in ready.args.items()}
-        self._log.emit(TaskStarted(task_id=task_id, args=shown, where=where, ready=ready.since))
+        event = TaskStarted(task_id=task_id, args=shown, where=where, ready=ready.since)
+        return self._log.emit(event).at
 
     def _known(self, key: str | None) -> Outcome | Call | None:
         """The result of an equal call of any run, or a call of this one that has not failed."""
@@ -222,11 +227,9 @@ class Execution:
     def _answer(self, task_id: int, known: Outcome | Call) -> None:
         """Ends the task with what another call has given, or will give."""
         if isinstance(known, Outcome):
-            self._begin(task_id, "cache")
-            self._finish(task_id, known, self._log.now(), tries=0)
+            self._finish(task_id, known, self._begin(task_id, "cache"), tries=0)
             return
-        self._begin(task_id, "shared")
-        began = self._log.now()
+        began = self._begin(task_id, "shared")
         if known.outcome is None:
             known.wanted_by.append((task_id, began))
         else:

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterable, Iterable
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -104,11 +105,11 @@ class Executor:
             self._dispatcher.leave(lane)
             self.workers.watch.end()
 
-    def gate(self, tool: Tool, args: dict[str, Any]) -> Gate:
+    def gate(self, tool: Tool, args: dict[str, Any], context: Context) -> Gate:
         """What a call has to pass. Raises what a tool's own `exclusive` raises."""
         key = tool.policy.exclusive
         if callable(key):
-            key = key(**args)
+            key = context.copy().run(key, **args)
             if not isinstance(key, str):
                 raise TypeError(f"its exclusive gives {key!r}, which is no text")
         return self._dispatcher.gate(tool, key)

@@ -78,78 +78,71 @@ Instruction = Ready | Settle
 
 
 class _Node:
-    """A task, the states it has been in, how many inputs it waits for, and who waits for it."""
+    """A task that has not ended: its state and those before, and who waits for whom."""
 
     __slots__ = ("dependents", "missing", "state", "story", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.state = State.WAITING
-        self.story = ""  # before that; text, as each of many objects is looked at as garbage
-        self.missing = 0
-        self.dependents: Sequence[int] = ()
-
-    def go(self, state: State) -> None:
-        if state not in ALLOWED[self.state]:
-            told = f"it was {self.story}{self.state}"
-            raise TransitionError(f"task {self.task.id} can't become {state}: {told}")
-        self.story = f"{self.story}{self.state}, "
-        self.state = state
+        self.story = ""  # the states before that
+        self.missing = 0  # inputs
+        self.dependents: Sequence[int] = ()  # most have none
 
     def add_dependent(self, task_id: int) -> None:
         if isinstance(self.dependents, list):
             self.dependents.append(task_id)
-        else:  # most have none
+        else:
             self.dependents = [task_id]
-
-    def take_dependents(self) -> Sequence[int]:
-        dependents, self.dependents = self.dependents, ()
-        return dependents
 
 
 class FetchingUnit:
-    """The task graph of one run. `policy_of` tells by a tool's name how its calls are run."""
+    """The task graph of one run. `policy_of` tells by a tool's name how its calls are run.
+
+    Of a task that has ended only its story and its outcome are kept: each object more of many
+    tasks is looked at as garbage again and again.
+    """
 
     def __init__(self, policy_of: Callable[[str], Policy]) -> None:
         self._policy_of = policy_of
-        self._nodes: dict[int, _Node] = {}
+        self._open: dict[int, _Node] = {}
+        self._stories: dict[int, str] = {}  # the states that each ended task was in before
         self._wait_for_plan: list[int] = []
         self._to_conclude: list[tuple[_Node, Outcome]] = []
         self._heights: dict[int, int] = {}
         self._heights_of = 0  # how many tasks were sealed when they were told
-        self._open = 0
         self.outcomes: dict[int, Outcome] = {}
 
     def state(self, task_id: int) -> State:
-        return self._nodes[task_id].state
+        ended = self.outcomes.get(task_id)
+        return self._open[task_id].state if ended is None else ended.state
 
     @property
     def sealed(self) -> int:
         """How many tasks are sealed."""
-        return len(self._nodes)
+        return len(self._open) + len(self.outcomes)
 
     @property
     def open(self) -> int:
         """How many tasks have not ended."""
-        return self._open
+        return len(self._open)
 
     def seal(self, task: Task) -> list[Instruction]:
         """A task can't change any more."""
-        if task.id in self._nodes or task.id <= THE_PLAN:
+        if self._knows(task.id) or task.id <= THE_PLAN:
             raise ValueError(f"task {task.id} is sealed twice, or its id does not count from 1")
         needs, policy = task.needs, self._policy_of(task.tool_name)
-        if unknown := [need for need in needs if need not in self._nodes]:
+        if unknown := [need for need in needs if not self._knows(need)]:
             raise ValueError(
                 f"task {task.id} refers to ${unknown[0]}, which is not sealed before it"
             )
-        node = self._nodes[task.id] = _Node(task)
-        self._open += 1
+        node = self._open[task.id] = _Node(task)
         lost = 0
         for need in needs:
             outcome = self.outcomes.get(need)
             if outcome is None:
                 node.missing += 1
-                self._nodes[need].add_dependent(task.id)
+                self._open[need].add_dependent(task.id)
             elif outcome.state is not State.DONE and not lost:
                 lost = need
         if lost and policy.on_input_error == "skip":
@@ -165,15 +158,15 @@ class FetchingUnit:
 
     def _release_for_plan(self, valid: bool, instructions: list[Instruction]) -> None:
         waiting, self._wait_for_plan = self._wait_for_plan, []
-        for id in waiting:
+        for node in [self._open[id] for id in waiting if id in self._open]:
             if valid:
-                self._wake(self._nodes[id], instructions)
+                self._wake(node, instructions)
             else:
-                self._skip(self._nodes[id], THE_PLAN, instructions)
+                self._skip(node, THE_PLAN, instructions)
 
     def start(self, task_id: int) -> None:
         """A ready task's turn has come."""
-        self._node(task_id, State.RUNNING).go(State.RUNNING)
+        self._go(self._node(task_id, State.RUNNING), State.RUNNING)
 
     def finish(self, task_id: int, outcome: Outcome) -> list[Instruction]:
         """A started task has ended: done or failed."""
@@ -182,46 +175,64 @@ class FetchingUnit:
     def cancel(self, reason: str = "run_ended") -> list[Instruction]:
         """The run ends now: every task that has not ended is cancelled."""
         outcome = Outcome(State.CANCELLED, reason=reason, message="the run ended before it did")
-        settled: list[Instruction] = []
-        for node in self._nodes.values():
-            if node.task.id not in self.outcomes:
-                self._settle(node, outcome)
-                settled.append(Settle(node.task, outcome))
         self._wait_for_plan.clear()
-        return settled
+        nodes = list(self._open.values())
+        for node in nodes:
+            self._settle(node, outcome)
+        return [Settle(node.task, outcome) for node in nodes]
 
     def height(self, task_id: int) -> int:
         """How many tasks the longest known path has that begins with this one."""
-        if self._heights_of != len(self._nodes):
+        if self._heights_of != self.sealed:
             heights: dict[int, int] = {}
-            for id, node in reversed(self._nodes.items()):  # who uses a result comes behind it
-                if id not in self.outcomes:
-                    heights[id] = 1 + max(
-                        (heights.get(each, 0) for each in node.dependents), default=0
-                    )
-            self._heights, self._heights_of = heights, len(self._nodes)
+            for id, node in reversed(self._open.items()):  # who uses a result comes behind it
+                heights[id] = 1 + max((heights.get(each, 0) for each in node.dependents), default=0)
+            self._heights, self._heights_of = heights, self.sealed
         return self._heights[task_id]
 
     def validate(self) -> None:
         """Checks what must always hold; for tests."""
-        for id, node in self._nodes.items():
-            assert (id in self.outcomes) == (not ALLOWED[node.state]), (id, node.story)
-            if id in self.outcomes:
-                assert self.outcomes[id].state is node.state, (id, node.story)
-            for before, after in pairwise([*node.story.split(", ")[:-1], node.state]):
-                assert after in ALLOWED[State(before)], (id, node.story)
+        assert self._open.keys().isdisjoint(self.outcomes)
+        assert self.outcomes.keys() == self._stories.keys()
+        for id in (*self._open, *self.outcomes):
+            story = self._story(id)
+            states = [State(each) for each in story.split(", ")]
+            assert (id in self.outcomes) == (not ALLOWED[states[-1]]), (id, story)
+            for before, after in pairwise(states):
+                assert after in ALLOWED[before], (id, story)
+        for id, node in self._open.items():
             if node.state is State.WAITING:
-                open_needs = [need for need in node.task.needs if need not in self.outcomes]
+                open_needs = [need for need in node.task.needs if need in self._open]
                 for_plan = id in self._wait_for_plan
                 assert node.missing == len(open_needs) + for_plan > 0, f"nobody will wake {id}"
                 for need in open_needs:
-                    assert id in self._nodes[need].dependents, f"nobody will wake {id}"
-        assert self._open == len(self._nodes) - len(self.outcomes)
+                    assert id in self._open[need].dependents, f"nobody will wake {id}"
+
+    def _knows(self, task_id: int) -> bool:
+        return task_id in self._open or task_id in self.outcomes
 
     def _node(self, task_id: int, state: State) -> _Node:
-        if task_id not in self._nodes:
-            raise TransitionError(f"task {task_id} can't become {state}: it was never sealed")
-        return self._nodes[task_id]
+        """Of a task that is to go there. Raises TransitionError if it is none, or has ended."""
+        node = self._open.get(task_id)
+        if node is None:
+            raise self._refused(task_id, state)
+        return node
+
+    def _go(self, node: _Node, state: State) -> None:
+        if state not in ALLOWED[node.state]:
+            raise self._refused(node.task.id, state)
+        node.story = f"{node.story}{node.state}, "
+        node.state = state
+
+    def _refused(self, task_id: int, state: State) -> TransitionError:
+        told = f"it was {self._story(task_id)}" if self._knows(task_id) else "it was never sealed"
+        return TransitionError(f"task {task_id} can't become {state}: {told}")
+
+    def _story(self, task_id: int) -> str:
+        """The states that it has been in, and is in now."""
+        node = self._open.get(task_id)
+        before = self._stories[task_id] if node is None else node.story
+        return before + self.state(task_id)
 
     def _told(self, step: Callable[..., None], *args: Any) -> list[Instruction]:
         instructions: list[Instruction] = []
@@ -232,7 +243,7 @@ class FetchingUnit:
 
     def _make_ready(self, node: _Node, instructions: list[Instruction]) -> None:
         """Its inputs are there; they are put in."""
-        node.go(State.READY)
+        self._go(node, State.READY)
         task = node.task
         results = {need: _input(self.outcomes[need]) for need in task.needs}
         try:
@@ -245,26 +256,32 @@ class FetchingUnit:
             instructions.append(Ready(task, args))
 
     def _settle(self, node: _Node, outcome: Outcome) -> None:
-        node.go(outcome.state)
-        self.outcomes[node.task.id] = outcome
-        self._open -= 1
+        """Writes down how a task ended."""
+        self._go(node, outcome.state)
+        id = node.task.id
+        self._stories[id], self.outcomes[id] = node.story, outcome
+        del self._open[id]
 
     def _conclude(self, node: _Node, outcome: Outcome, instructions: list[Instruction]) -> None:
-        """Writes down how a task ended; wakes those that waited for it, or skips them."""
+        """A task has ended: wakes those that waited for it, or skips them."""
         self._settle(node, outcome)
-        for task_id in node.take_dependents():
-            if outcome.state is State.DONE or self._takes_errors(task_id):
-                self._wake(self._nodes[task_id], instructions)
+        for dependent in self._dependents(node):
+            if outcome.state is State.DONE or self._takes_errors(dependent):
+                self._wake(dependent, instructions)
             else:
-                self._skip(self._nodes[task_id], node.task.id, instructions)
+                self._skip(dependent, node.task.id, instructions)
 
-    def _takes_errors(self, task_id: int) -> bool:
-        return self._policy_of(self._nodes[task_id].task.tool_name).on_input_error == "pass"
+    def _dependents(self, node: _Node) -> list[_Node]:
+        """Those that have not ended: another of their inputs may have failed."""
+        return [self._open[id] for id in node.dependents if id in self._open]
+
+    def _takes_errors(self, node: _Node) -> bool:
+        return self._policy_of(node.task.tool_name).on_input_error == "pass"
 
     def _wake(self, node: _Node, instructions: list[Instruction]) -> None:
         """One thing less to wait for."""
         node.missing -= 1
-        if not node.missing and node.state is State.WAITING:
+        if not node.missing:
             self._make_ready(node, instructions)
 
     def _skip(self, node: _Node, because_of: int, instructions: list[Instruction]) -> None:
@@ -272,16 +289,16 @@ class FetchingUnit:
         to_skip = [(node, because_of)]
         while to_skip:
             node, because_of = to_skip.pop()
-            if node.state is not State.WAITING:
+            if node.task.id not in self._open:
                 continue
             outcome = _skipped(because_of)
             self._settle(node, outcome)
             instructions.append(Settle(node.task, outcome))
-            for task_id in node.take_dependents():
-                if self._takes_errors(task_id):
-                    self._wake(self._nodes[task_id], instructions)
+            for dependent in self._dependents(node):
+                if self._takes_errors(dependent):
+                    self._wake(dependent, instructions)
                 else:
-                    to_skip.append((self._nodes[task_id], node.task.id))
+                    to_skip.append((dependent, node.task.id))
 
 
 def _input(outcome: Outcome) -> Any:

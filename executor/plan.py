@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ class Ref:
     path: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
-        return f"${self._inner()}"
+        return f"${self._inner()}" if self.path else f"${self.task_id}"
 
     def in_text(self, *, before: str = "") -> str:
         """As it stands inside a string, in front of the text `before`."""
@@ -66,8 +66,8 @@ class Task:
     needs: tuple[int, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        found = {ref.task_id for value in self.args.values() for ref in references(value)}
-        object.__setattr__(self, "needs", tuple(sorted(found)))
+        found = [ref.task_id for value in self.args.values() for ref in references(value)]
+        object.__setattr__(self, "needs", tuple(sorted(set(found))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +77,20 @@ class Join:
     id: int
 
 
-def references(value: Value) -> Iterator[Ref]:
+def references(value: Value) -> list[Ref]:
     """Every reference in a value, in the order of the text."""
     if type(value) in PLAIN:
-        return
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, Template):
-        yield from (part for part in value.parts if isinstance(part, Ref))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from references(item)
-    elif isinstance(value, Sequence):
-        for item in value:
-            yield from references(item)
+        return []
+    match value:
+        case Ref():
+            return [value]
+        case Template(parts=parts):
+            return [part for part in parts if isinstance(part, Ref)]
+        case list() | tuple():
+            return [ref for item in value for ref in references(item)]
+        case Mapping():
+            return [ref for item in value.values() for ref in references(item)]
+    return []
 
 
 def render(item: Task | Join, toolbox: ToolBox) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from executor.errors import ToolError
 from executor.processes import Processes
 from executor.steps import Steps
+from executor.time_limits import TimeLimits
 from executor.tools import Tool
 from executor.watch import Watch
 
@@ -30,6 +31,7 @@ class Workers:
     def __init__(self) -> None:
         self._processes = Processes()
         self.watch = Watch()
+        self.limits = TimeLimits()
         self.left_behind = 0
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ from executor.events import (
     TaskStarted,
     to_wire,
 )
+from executor.execution import AT_ONCE
 from executor.executor import Executor
 from executor.plan import Ref, Task, Template
 from executor.tools import Tool, ToolBox, tool
@@ -150,6 +151,14 @@ async def test_a_task_starts_in_the_same_tick_as_its_seal() -> None:
         (TaskSealed, 0.5),
         (TaskStarted, 0.5),
     ]
+
+
+@virtual
+async def test_a_plan_that_is_all_there_does_not_hold_up_its_tasks() -> None:
+    events = await collect([work], plan(*(working(id, 0.0) for id in range(1, 1001))))
+    first_end = next(event.seq for event in events if isinstance(event, TaskFinished))
+    sealed_before = sum(isinstance(event, TaskSealed) for event in events[:first_end])
+    assert sealed_before <= 2 * AT_ONCE
 
 
 @virtual
