@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from executor.stats import Stats, TaskTimes, Times
@@ -163,9 +163,46 @@ class RunCancelled(Event):
 E = TypeVar("E", bound=Event)
 
 
+EVENTS: dict[str, type[Event]] = {
+    each.type: each
+    for each in (
+        RunStarted,
+        PlanStarted,
+        PlanText,
+        LineRefused,
+        TaskSealed,
+        TaskStarted,
+        TaskFinished,
+        TaskFailed,
+        TaskSkipped,
+        TaskCancelled,
+        PlanFinished,
+        AnswerText,
+        Replan,
+        RunFinished,
+        RunFailed,
+        RunCancelled,
+    )
+}
+LAST = (RunFinished, RunFailed, RunCancelled)  # one of them ends a run
+
+
 def to_wire(event: Event) -> dict[str, Any]:
     """The event as a JSON object, `type` first."""
     return {"type": event.type, **asdict(event)}
+
+
+def from_wire(data: Mapping[str, Any]) -> Event:
+    """The event that `to_wire` made this of. Members that it doesn't know it leaves out: a newer
+    program may write more. Raises ValueError for what is no event."""
+    try:
+        kind = EVENTS[data["type"]]
+        members = {each.name: data[each.name] for each in fields(kind)}
+        if "stats" in members:
+            members["stats"] = Stats(**members["stats"])
+        return kind(**members)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no event: {error!r}") from None
 
 
 class EventLog:

@@ -28,7 +28,7 @@ from executor.events import (
 )
 from executor.fetching import FetchingUnit, Instruction, Outcome, Ready, Settle, State
 from executor.plan import Task, as_json, render
-from executor.tools import Tool
+from executor.tools import Tool, ToolBox
 from executor.values import shorten, text_of
 
 if TYPE_CHECKING:
@@ -47,11 +47,12 @@ class _ReadyTask(NamedTuple):
 
 
 class Execution:
-    """The tasks of one run, over all its plans."""
+    """The tasks of one run, over all its plans. It may use the tools of this toolbox only, of all
+    that the executor has."""
 
-    def __init__(self, executor: Executor, log: EventLog) -> None:
+    def __init__(self, executor: Executor, log: EventLog, toolbox: ToolBox) -> None:
         self._executor = executor
-        self._toolbox = toolbox = executor.toolbox
+        self._toolbox = toolbox
         self._log = log
         self._unit = unit = FetchingUnit(lambda name: toolbox[name].policy)
         self._lane = Lane(executor.max_running, unit.height, lambda: unit.sealed)

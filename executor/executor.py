@@ -72,7 +72,7 @@ class Executor:
             limit = asyncio.timeout(self.deadline)
             try:
                 async with limit:
-                    await Execution(self, log).perform(tasks)
+                    await Execution(self, log, self.toolbox).perform(tasks)
             except TimeoutError:
                 if not limit.expired():
                     raise

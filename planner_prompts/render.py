@@ -46,6 +46,14 @@ def opening(
     return [*messages, _message("user", question)]
 
 
+def in_chat(earlier: Sequence[Message], question: str) -> str:
+    """A question with what was said before it, as one text: a plan follows questions only."""
+    if not earlier:
+        return question
+    said = "\n".join(f"{message['role']}: {message['content']}" for message in earlier)
+    return _text("chat").substitute(earlier=said, question=question)
+
+
 def plan_message(plan: str) -> Message:
     """What the model has planned, as its own turn."""
     return _message("assistant", plan)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,9 @@ from planner_prompts.examples import Example, load_examples
 from serving import embedded, engine_room, models, startup, vllm_command
 from serving.answers import AnswerForm, load_schema
 from serving.compiler import answer
+from serving.gateway.engine_keeper import EngineKeeper
+from serving.gateway.server import listen
+from serving.gateway.server import serve as serve_gateway
 from serving.model import Model
 from serving.picture import clean
 from serving.settings import Settings
@@ -87,18 +91,23 @@ def serve(
         list[str] | None, typer.Argument(help="Behind --: flags passed on to vLLM.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the command only.")] = False,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 8080,
+    engine_port: Annotated[
+        int, typer.Option("--engine-port", min=0, max=65535, help="0: any free one.")
+    ] = 0,
     tools: ToolsOption = "",
     examples: ExamplesOption = "",
 ) -> None:
-    """Runs the engine in the foreground, warm for the tools, until Ctrl-C."""
+    """Runs engine and gateway in the foreground, until Ctrl-C."""
     settings = Settings.from_env()
     toolbox, worked = _toolbox(tools, examples)
     flags = vllm_flags or []
     if dry_run:
-        print(shlex.join(_dry_command(settings, port, flags)))
+        print(shlex.join(_dry_command(settings, engine_port, flags)))
         return
-    asyncio.run(_serve(settings, toolbox, worked, port, flags))
+    with listen(host, port) as listener:
+        asyncio.run(_serve(settings, toolbox, worked, listener, engine_port, flags))
 
 
 def _dry_command(settings: Settings, port: int, flags: list[str]) -> list[str]:
@@ -194,23 +203,24 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 
 async def _serve(
-    settings: Settings, toolbox: ToolBox, examples: list[Example], port: int, flags: list[str]
+    settings: Settings,
+    toolbox: ToolBox,
+    examples: list[Example],
+    listener: socket.socket,
+    engine_port: int,
+    flags: list[str],
 ) -> None:
-    async def run() -> None:
-        async with AsyncExitStack() as entered:
-            with _progress() as progress:
-                engine = await entered.enter_async_context(
-                    startup.own_engine(settings, toolbox, examples, progress, port, flags)
-                )
-            print(
-                f"{engine.model} answers at {engine.url}; log: {engine.log}; Ctrl-C ends it",
-                flush=True,
-            )
-            await startup.until_dead(engine)
-
-    serving = asyncio.ensure_future(run())
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    with suppress(asyncio.CancelledError):
-        await serving
-    print("ended the engine")
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with ExitStack() as showing:
+        progress = showing.enter_context(_progress())
+        keeper = EngineKeeper(settings, toolbox, examples, progress, engine_port, flags)
+
+        def ready(model: Model) -> None:
+            showing.close()
+            host, port, *_ = listener.getsockname()
+            print(f"{model.name} answers at http://{host}:{port}; Ctrl-C ends it", flush=True)
+
+        await serve_gateway(keeper, settings, toolbox, examples, listener, ready, stop)
+    print("ended the gateway")

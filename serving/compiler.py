@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, closing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext, suppress
 
 from executor.errors import EngineError, PlanError, RunError, UsageError
 from executor.events import EventLog, Replan, RunCancelled, RunFailed, RunFinished, RunStarted, told
@@ -22,6 +22,7 @@ from executor.values import shorten, text_of
 from planner_prompts import render
 from planner_prompts.examples import Example
 from planner_prompts.grammar import join_regex, plan_regex
+from planner_prompts.messages import Message
 from serving.answers import AnswerForm
 from serving.joiner import Ending, join, join_in_form
 from serving.model import Model, Sampling, fits
@@ -43,22 +44,20 @@ def answer(
 ) -> AbstractAsyncContextManager[EventLog]:
     """`async with answer(...) as events`: one run's events, as they happen.
 
-    `examples` are worked examples for the caller's own tools. Runs that share an `executor`, one of
-    the same toolbox, share the limits of its tools; without, a run has its own. With
-    `answer_schema`, a JSON Schema, the answer is JSON that fits it, spelled on one line; UsageError
-    says why one can't be used. Leaving the block early cancels the run: the engine stops writing
-    and no task is left. What goes wrong in a run is its last event; an exception at the end of the
-    block is a bug.
+    The arguments are those of Run. Leaving the block early cancels the run: the engine stops
+    writing and no task is left. What goes wrong in a run is its last event; an exception at the end
+    of the block is a bug.
     """
-    if not question.strip():
-        raise UsageError("the question is empty; write one")
-    if question != question.encode(errors="replace").decode():
-        raise UsageError("the question holds half a character; write it in UTF-8")
-    plan_regex(
-        toolbox, 1, settings.max_tasks, settings.backend
-    )  # imports Outlines here, a second that is no part of the run
-    form = None if answer_schema is None else AnswerForm.of(answer_schema, settings.backend)
-    return told(Run(question, toolbox, model, settings, examples, form, executor).tell)
+    run = Run(
+        question,
+        toolbox=toolbox,
+        model=model,
+        settings=settings,
+        examples=examples,
+        answer_schema=answer_schema,
+        executor=executor,
+    )
+    return told(run.tell)
 
 
 class Run:
@@ -67,27 +66,50 @@ class Run:
     def __init__(
         self,
         question: str,
+        *,
         toolbox: ToolBox,
         model: Model,
         settings: Settings,
-        examples: Sequence[Example],
-        form: AnswerForm | None,
-        executor: Executor | None,
+        examples: Sequence[Example] = (),
+        earlier: Sequence[Message] = (),
+        answer_schema: Schema | None = None,
+        executor: Executor | None = None,
+        place: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
+        """`examples` are worked examples for the caller's own tools, `earlier` what was said in the
+        chat that the question ends. With `answer_schema`, a JSON Schema, the answer is JSON that
+        fits it, spelled on one line.
+
+        Runs that share an `executor`, one that has all tools of the toolbox, share their limits;
+        without, a run has its own. Where those are few it has a `place` to take: it waits for that
+        before it plans, within its deadline.
+
+        Raises UsageError for a question or a schema that can't be used.
+        """
+        if not question.strip():
+            raise UsageError("the question is empty; write one")
+        if question != question.encode(errors="replace").decode():
+            raise UsageError("the question holds half a character; write it in UTF-8")
+        # Imports Outlines here: a second that is no part of the run.
+        plan_regex(toolbox, 1, settings.max_tasks, settings.backend)
+        self.id = secrets.token_hex(8)
         self._question = question
-        self._toolbox = toolbox
+        self.toolbox = toolbox
         self._model = model
         self._settings = settings
-        self._form = form
+        backend = settings.backend
+        self._form = None if answer_schema is None else AnswerForm.of(answer_schema, backend)
         self._executor = executor
-        self._transcript = render.opening(toolbox, examples, question, model.profile)
+        self._place = place or nullcontext()
+        asked = render.in_chat(earlier, question)
+        self._transcript = render.opening(toolbox, examples, asked, model.profile)
 
     async def tell(self, log: EventLog) -> None:
         """The whole run, within its deadline; the log gets exactly one last word."""
-        tools = [tool.name for tool in self._toolbox]
+        tools = [tool.name for tool in self.toolbox]
         log.emit(
             RunStarted(
-                run_id=secrets.token_hex(8),
+                run_id=self.id,
                 question=self._question,
                 model=self._model.name,
                 tools=tools,
@@ -95,7 +117,7 @@ class Run:
         )
         limit = asyncio.timeout(self._settings.deadline)
         try:
-            async with limit:
+            async with limit, self._place:
                 text = await self._rounds(log)
         except asyncio.CancelledError:
             message = "the run was closed before its answer"
@@ -116,16 +138,16 @@ class Run:
 
     async def _rounds(self, log: EventLog) -> str:
         if self._executor is not None:
-            return await self._plans(Execution(self._executor, log), log)
-        with closing(Executor(self._toolbox, max_running=self._settings.max_running)) as own:
-            return await self._plans(Execution(own, log), log)
+            return await self._plans(Execution(self._executor, log, self.toolbox), log)
+        with closing(Executor(self.toolbox, max_running=self._settings.max_running)) as own:
+            return await self._plans(Execution(own, log, self.toolbox), log)
 
     async def _plans(self, execution: Execution, log: EventLog) -> str:
         tasks: dict[int, Task] = {}  # of all plans
         for number in range(1, self._settings.max_plans + 1):
-            await self._check_room()
+            await self.check_room()
             planner = Planner(
-                self._model, self._toolbox, self._settings, number=number, earlier=tasks
+                self._model, self.toolbox, self._settings, number=number, earlier=tasks
             )
             with suppress(PlanError):  # told by plan_finished; what is sealed goes on to the joiner
                 async with aclosing(planner.tasks(self._transcript, log)) as sealed:
@@ -142,7 +164,8 @@ class Run:
             self._transcript += render.replan_messages(ending.text, planner.next_id)
         raise AssertionError("the last round offers no replan")
 
-    async def _check_room(self) -> None:
+    async def check_room(self) -> None:
+        """Raises RunError if the prompt leaves no room for a plan."""
         most = self._settings.plan_tokens
         if not await fits(self._model, self._transcript, most):
             count = await self._model.count_tokens(self._transcript)
@@ -165,7 +188,7 @@ class Run:
         schema = form.schema if form else None
         for limit in (self._settings.result_chars, *FEWER_RESULT_CHARS):
             results = {id: shorten(_text(outcome), limit) for id, outcome in outcomes.items()}
-            message = render.results_message(tasks, results, self._toolbox, schema)
+            message = render.results_message(tasks, results, self.toolbox, schema)
             if await fits(self._model, [*self._transcript, message], most):
                 break
         else:

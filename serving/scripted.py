@@ -31,6 +31,9 @@ def at_rate(text: str, tokens_per_second: float) -> list[Chunk]:
     return [Chunk(token, 1 / tokens_per_second) for token in _TOKEN.findall(text)]
 
 
+Reply = str | Sequence[Chunk | Exception]
+
+
 class ScriptedModel:
     """Each call of `stream` replays the next reply: a text at once, or chunks.
 
@@ -41,7 +44,7 @@ class ScriptedModel:
     context_tokens = 8192
     profile: Profile = FEW_SHOT
 
-    def __init__(self, replies: Iterable[str | Sequence[Chunk | Exception]]) -> None:
+    def __init__(self, replies: Iterable[Reply]) -> None:
         self._replies = iter(replies)
         self.requests: list[tuple[list[Message], Sampling]] = []
         self.open_streams = 0
@@ -54,7 +57,7 @@ class ScriptedModel:
         self, messages: Sequence[Message], sampling: Sampling
     ) -> AsyncIterator[AsyncIterator[Delta]]:
         self.requests.append((list(messages), sampling))
-        reply = next(self._replies)
+        reply = self._reply(messages)
         chunks = [Chunk(reply)] if isinstance(reply, str) else reply
         self.open_streams += 1
         try:
@@ -62,6 +65,9 @@ class ScriptedModel:
                 yield deltas
         finally:
             self.open_streams -= 1
+
+    def _reply(self, messages: Sequence[Message]) -> Reply:
+        return next(self._replies)
 
     async def _replay(
         self, chunks: Sequence[Chunk | Exception], max_tokens: int
@@ -74,6 +80,20 @@ class ScriptedModel:
             await _until(due)
             yield Delta(chunk.text)
         yield Delta("", "length" if len(chunks) > max_tokens else "stop")
+
+
+class SteadyModel(ScriptedModel):
+    """Writes the same plan and the same ending in every run, however many there are at once."""
+
+    def __init__(self, plan: Reply, ending: Reply) -> None:
+        super().__init__(())
+        self._plan = plan
+        self._ending = ending
+
+    def _reply(self, messages: Sequence[Message]) -> Reply:
+        *_, before, _ = messages
+        has_planned = before["role"] == "assistant" and before["content"][:1].isdigit()
+        return self._ending if has_planned else self._plan
 
 
 async def _until(due: float) -> None:

@@ -40,6 +40,12 @@ class Settings:
     result_chars: int = 2000  # of one result, as the joiner reads it
     temperature: float = 0.0
 
+    data_dir: Path = field(default_factory=lambda: Path.home() / ".local" / "share" / "headstart")
+    max_runs: int = 32  # at once, in the gateway
+    max_waiting: int = 128  # runs that wait for a place
+    keep_days: float = 30.0  # runs in the history
+    grace: float = 30.0  # for runs to end in when the gateway is to end
+
     engine_start: float = 900.0  # until the engine must be healthy
     engine_check: float = 180.0  # for the proof and the warming of an engine that is
 
@@ -56,11 +62,21 @@ class Settings:
             engine_key=env.get("HEADSTART_ENGINE_KEY", default.engine_key),
             backend=_backend(env, "HEADSTART_BACKEND"),
             cache_dir=Path(cache).expanduser(),
+            data_dir=_data_dir(env),
+            max_runs=_whole(env, "HEADSTART_MAX_RUNS", default.max_runs, least=1),
+            max_waiting=_whole(env, "HEADSTART_MAX_WAITING", default.max_waiting, least=0),
+            keep_days=_number(env, "HEADSTART_KEEP_DAYS", default.keep_days, least=0),
+            grace=_number(env, "HEADSTART_GRACE", default.grace, least=0),
             deadline=_number(env, "HEADSTART_DEADLINE", default.deadline, least=1),
             max_plans=_whole(env, "HEADSTART_MAX_PLANS", default.max_plans, least=1),
             max_rewrites=_whole(env, "HEADSTART_MAX_REWRITES", default.max_rewrites, least=0),
             temperature=_number(env, "HEADSTART_TEMPERATURE", default.temperature, least=0),
         )
+
+
+def _data_dir(env: Mapping[str, str]) -> Path:
+    home = env.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(env.get("HEADSTART_DATA") or f"{home}/headstart").expanduser()
 
 
 def _profile(env: Mapping[str, str], name: str) -> Profile | None:

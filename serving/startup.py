@@ -82,6 +82,13 @@ async def until_dead(engine: Engine) -> None:
     raise EngineError("the engine stopped" + await engine.post_mortem())
 
 
+async def until_silent(model: Model) -> None:
+    """Watches somebody else's engine for as long as it answers; then raises EngineError."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        await model.count_tokens([])
+
+
 async def _ready(
     engine: Engine,
     settings: Settings,

@@ -1,0 +1,1 @@
+"""The HTTP service: runs as resources, their events as streams, a history that outlives it."""

@@ -1,0 +1,98 @@
+"""From a request to a run: what is refused, before any work, and what the others run with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from executor.errors import EngineError, RunError, UsageError
+from executor.events import told
+from executor.executor import Executor
+from planner_prompts.examples import Example
+from planner_prompts.messages import Message
+from serving import compiler
+from serving.gateway.bodies import Run, RunRequest
+from serving.gateway.problems import Problem
+from serving.gateway.runs import LiveRun, Runs
+from serving.model import Model
+from serving.settings import Settings
+
+GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway")
+ENGINE_RETRY_SECONDS = 10
+DRAIN_RETRY_SECONDS = 30
+
+
+@dataclass(slots=True)
+class Gateway:
+    """What all requests share. `model` raises EngineError while no engine serves."""
+
+    settings: Settings
+    executor: Executor
+    examples: Sequence[Example]
+    model: Callable[[], Model]
+    runs: Runs
+    is_draining: bool = False
+
+    def check_ready(self) -> Model:
+        """The model, if runs can begin. Raises Problem if not."""
+        if self.is_draining:
+            detail = "the gateway is shutting down; ask again in a moment"
+            raise Problem("shutting-down", detail, retry_after=DRAIN_RETRY_SECONDS)
+        self.runs.check_history()
+        try:
+            return self.model()
+        except EngineError as error:
+            raise _unavailable(error) from None
+
+    async def start(
+        self, wanted: RunRequest, owner: str, earlier: Sequence[Message] = ()
+    ) -> LiveRun:
+        """Begins a run. Raises Problem, before any work, for one that can't be.
+
+        `earlier` is what was said in the chat that the question ends.
+        """
+        model = self.check_ready()
+        self.runs.check_room()
+        try:
+            run = self._run(wanted, model, earlier)
+            await run.check_room()
+        except EngineError as error:
+            raise _unavailable(error) from None
+        except RunError as error:
+            raise Problem("question-too-long", str(error)) from None
+        except UsageError as error:
+            raise Problem("invalid-request", str(error)) from None
+        record = Run(
+            id=run.id,
+            status="queued",
+            question=wanted.question,
+            tools=[tool.name for tool in run.toolbox],
+            metadata=wanted.metadata,
+            created_at=datetime.now(UTC),
+        )
+        return self.runs.start(told(run.tell), record, owner)
+
+    def _run(self, wanted: RunRequest, model: Model, earlier: Sequence[Message]) -> compiler.Run:
+        toolbox, most = self.executor.toolbox, self.settings
+        return compiler.Run(
+            wanted.question,
+            toolbox=toolbox if wanted.tools is None else toolbox.subset(wanted.tools),
+            model=model,
+            settings=replace(
+                most,
+                deadline=min(most.deadline, wanted.deadline_seconds or most.deadline),
+                max_plans=min(most.max_plans, wanted.max_plans or most.max_plans),
+            ),
+            examples=self.examples,
+            earlier=earlier,
+            answer_schema=wanted.answer_schema,
+            executor=self.executor,
+            place=self.runs.places,
+        )
+
+
+def _unavailable(error: EngineError) -> Problem:
+    return Problem("engine-unavailable", str(error), retry_after=ENGINE_RETRY_SECONDS)

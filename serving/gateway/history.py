@@ -1,0 +1,269 @@
+"""Runs and their events on disk: SQLite, so that the list and the streams survive a restart.
+
+One thread writes, in batches: whatever has come while the last batch was written makes the next
+one. An event may be shown when it is kept, so that nobody has seen what a crash then takes away.
+A commit is in the operating system's hands and not yet on the medium: it outlives the process,
+though not a power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from executor.errors import UsageError
+from executor.events import Event, RunFailed, from_wire, to_wire
+from executor.stats import Times
+from serving.gateway.bodies import Run, RunError
+
+log = logging.getLogger("headstart.history")
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY,  -- in the order of their beginnings
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,         -- the name of the key that asked
+    created REAL NOT NULL,       -- seconds since the epoch
+    status TEXT NOT NULL,
+    run TEXT NOT NULL            -- JSON
+);
+CREATE INDEX runs_open ON runs (status) WHERE status IN ('queued', 'running');
+CREATE TABLE events (
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    json TEXT NOT NULL,          -- as on the wire
+    PRIMARY KEY (run_id, seq)
+) WITHOUT ROWID;
+"""
+SAVE_RUN = """
+INSERT INTO runs (id, owner, created, status, run) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET status = excluded.status, run = excluded.run
+"""
+SAVE_EVENT = "INSERT INTO events (run_id, seq, type, json) VALUES (?, ?, ?, ?)"
+EVENTS_BEHIND = (
+    "SELECT seq, type, json FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+)
+FORGET = "DELETE FROM runs WHERE created < ? AND status NOT IN ('queued', 'running')"
+RETRY_SECONDS = 1.0
+BUSY_SECONDS = 5.0  # for somebody else, such as a backup, who holds the file
+PAGE = 1_000  # events read at once
+
+T = TypeVar("T")
+
+
+class KeptEvent(NamedTuple):
+    """An event as the history and the wire have it."""
+
+    seq: int
+    type: str
+    json: str
+
+    @classmethod
+    def of(cls, event: Event) -> KeptEvent:
+        return cls(event.seq, event.type, json.dumps(to_wire(event), ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    statement: str
+    values: tuple[object, ...]
+    then: Callable[[], None] | None
+
+
+class History:
+    """Use it as `async with History.open(path, days) as history`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = _Connection(path)
+        self._reader = _Connection(path)
+        self._waiting: list[_Write] = []
+        self._has_some = asyncio.Event()
+        self.fault = ""
+        """Why nothing can be written at present; empty if it can."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, days: float) -> AsyncIterator[History]:
+        """Opens or makes the file, forgets runs older than so many days, and marks those that a
+        crash has interrupted. Raises UsageError if it can't be used."""
+        history = cls(path)
+        try:
+            _make(path)
+            await history._writer.do(_prepare)
+            await history._writer.do(_interrupt)
+            await history.forget(days)
+        except (sqlite3.Error, OSError) as error:
+            history._writer.close()
+            raise UsageError(
+                f"can't keep the history of runs in {path}: {error}; make room there, or set "
+                "HEADSTART_DATA to another directory"
+            ) from None
+        writing = asyncio.create_task(history._write())
+        try:
+            yield history
+        finally:
+            writing.cancel()
+            await asyncio.wait([writing])
+            await history._write_batch()
+            history._writer.close()
+            history._reader.close()
+
+    def save(self, run: Run, owner: str) -> None:
+        """Keeps a run as it now stands."""
+        self._put(_saving(run, owner))
+
+    def add(self, run_id: str, event: KeptEvent, then: Callable[[], None]) -> None:
+        """Keeps an event, and calls `then` when it is kept."""
+        self._put(_Write(SAVE_EVENT, (run_id, *event), then))
+
+    def _put(self, write: _Write) -> None:
+        self._waiting.append(write)
+        self._has_some.set()
+
+    async def run(self, id: str, owner: str | None) -> Run | None:
+        """The run of this id; of this owner, if one is named."""
+        rows = await self._rows(
+            "SELECT run FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", id, owner
+        )
+        return Run.model_validate_json(rows[0][0]) if rows else None
+
+    async def runs(self, owner: str | None, before: str | None, limit: int) -> list[Run]:
+        """The latest runs, or those before one of them."""
+        rows = await self._rows(
+            "SELECT run FROM runs WHERE (?1 IS NULL OR owner = ?1) AND "
+            "(?2 IS NULL OR number < (SELECT number FROM runs WHERE id = ?2)) "
+            "ORDER BY number DESC LIMIT ?3",
+            owner,
+            before,
+            limit,
+        )
+        return [Run.model_validate_json(text) for (text,) in rows]
+
+    async def events(self, id: str, after: int) -> AsyncGenerator[list[KeptEvent]]:
+        """The kept events of a run behind `after`, a page at a time."""
+        while rows := await self._rows(EVENTS_BEHIND, id, after, PAGE):
+            yield [KeptEvent(*row) for row in rows]
+            after = rows[-1][0]
+
+    async def forget(self, days: float) -> None:
+        """Deletes the runs that ended, and were made more than so many days ago."""
+        before = datetime.now(UTC) - timedelta(days=days)
+        await self._writer.do(lambda db: db.execute(FORGET, (before.timestamp(),)))
+
+    async def _rows(self, statement: str, *values: object) -> list[Any]:
+        return await self._reader.do(lambda db: db.execute(statement, values).fetchall())
+
+    async def _write(self) -> None:
+        while True:
+            await self._has_some.wait()
+            self._has_some.clear()
+            if not await self._write_batch():
+                await asyncio.sleep(RETRY_SECONDS)
+                self._has_some.set()
+
+    async def _write_batch(self) -> bool:
+        """Whether all that waited is kept now; else it waits on."""
+        batch, self._waiting = self._waiting, []
+        try:
+            await asyncio.shield(self._writer.do(lambda db: _commit(db, batch)))
+        except sqlite3.Error as error:
+            self._waiting = batch + self._waiting
+            if not self.fault:
+                log.error("the history can't be written: %s; trying again", error)
+            self.fault = str(error)
+            return False
+        self.fault = ""
+        for each in batch:
+            if each.then is not None:
+                each.then()
+        return True
+
+
+class _Connection:
+    """A connection in a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._db: sqlite3.Connection | None = None
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._db is None:
+            self._db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        return work(self._db)
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._thread.submit(self._db.close)
+        self._thread.shutdown()
+
+
+def _make(path: Path) -> None:
+    """A file that only its owner can read: it holds what people asked."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
+    elif version != VERSION:
+        raise sqlite3.DatabaseError(f"it is of version {version}, and this program's is {VERSION}")
+
+
+def _commit(db: sqlite3.Connection, batch: list[_Write]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for each in batch:
+            db.execute(each.statement, each.values)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _interrupt(db: sqlite3.Connection) -> None:
+    """Gives runs that were going on when their process died the last word they never had."""
+    now = datetime.now(UTC)
+    open_runs = db.execute(
+        "SELECT id, owner, run FROM runs WHERE status IN ('queued', 'running')"
+    ).fetchall()
+    for id, owner, text in open_runs:
+        run = Run.model_validate_json(text)
+        times, at, seq = Times(), 0.0, -1
+        for _, _, event in db.execute(EVENTS_BEHIND, (id, -1, -1)):
+            kept = from_wire(json.loads(event))
+            times.note(kept)
+            at, seq = kept.at, kept.seq
+        message = "the gateway ended while the run went on; ask again"
+        last = RunFailed(
+            seq=seq + 1, at=at, reason="interrupted", message=message, stats=times.stats(at)
+        )
+        run.status, run.ended_at, run.stats = "interrupted", now, last.stats
+        run.error = RunError(reason=last.reason, message=message)
+        _commit(db, [_Write(SAVE_EVENT, (id, *KeptEvent.of(last)), None), _saving(run, owner)])
+
+
+def _saving(run: Run, owner: str) -> _Write:
+    created = run.created_at.timestamp()
+    return _Write(SAVE_RUN, (run.id, owner, created, run.status, run.model_dump_json()), None)

@@ -1,0 +1,68 @@
+"""Reads requests: in time, within bounds, and as what they should be. Raises Problem."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from serving.gateway.problems import Problem
+
+BODY_SECONDS = 10.0  # in which a whole body must have come
+BODY_BYTES = 1_000_000
+LEAST_PAGE, MOST_PAGE = 1, 100
+
+T = TypeVar("T", bound=BaseModel)
+
+
+async def body(request: web.Request, kind: type[T]) -> T:
+    """The request's body as a `kind`."""
+    if request.content_type != "application/json":
+        detail = f"the body is {request.content_type}; send application/json"
+        raise Problem("unsupported-media-type", detail)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await request.read()
+    except TimeoutError:
+        detail = f"the body did not come within {BODY_SECONDS:g} s"
+        raise Problem("slow-request", detail) from None
+    except web.HTTPRequestEntityTooLarge:
+        detail = f"the body has more than {BODY_BYTES} bytes"
+        raise Problem("body-too-large", detail) from None
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        faults = [
+            {"at": ".".join(map(str, each["loc"])), "message": each["msg"]}
+            for each in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        detail = "; ".join(f"{each['at']}: {each['message']}".lstrip(": ") for each in faults)
+        kind_of = (
+            "bad-request" if error.errors()[0]["type"] == "json_invalid" else "invalid-request"
+        )
+        raise Problem(kind_of, detail, members={"faults": faults}) from None
+
+
+def whole(request: web.Request, name: str, default: int, most: int) -> int:
+    """A whole number from 1 on in the query."""
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise Problem("invalid-request", f"{name} must be a whole number from 1 to {most}")
+    return int(text)
+
+
+def last_event_id(request: web.Request) -> int:
+    """The number of the last event that the reader has seen; -1 if it has seen none."""
+    text = request.headers.get("Last-Event-ID", "")
+    if not text:
+        return -1
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Problem("bad-request", "Last-Event-ID must be the id of one of the run's events")
+    return int(text)
+
+
+def wants_stream(request: web.Request) -> bool:
+    """Whether the reader asks for events as they happen."""
+    return "text/event-stream" in request.headers.get("Accept", "")

@@ -1,0 +1,106 @@
+"""Runs as resources: /v1/runs and what is under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, contextmanager
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from serving.gateway.bodies import OnDisconnect, Run, RunList, RunRequest, ToolDescription, ToolList
+from serving.gateway.gateway import GATEWAY
+from serving.gateway.problems import Problem
+from serving.gateway.requests import body, last_event_id, wants_stream, whole
+from serving.gateway.runs import LiveRun
+from serving.gateway.streams import PING_SECONDS, send_events
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/runs")
+async def create(request: web.Request) -> web.StreamResponse:
+    """Answers a question: with the run when it has ended, or with its events as they happen."""
+    wanted = await body(request, RunRequest)
+    gateway = request.app[GATEWAY]
+    live = await gateway.start(wanted, "")
+    headers = {"Location": f"/v1/runs/{live.run.id}"}
+    with _owned(live, wanted.on_disconnect):
+        if wants_stream(request):
+            async with aclosing(live.follow(-1, PING_SECONDS)) as some:
+                return await send_events(request, headers, some)
+        await live.ended()
+    return _json(live.run, headers)
+
+
+@routes.get("/v1/runs")
+async def index(request: web.Request) -> web.Response:
+    """The latest runs, a page at a time."""
+    limit = whole(request, "limit", 20, 100)
+    before = request.query.get("before")
+    runs = await request.app[GATEWAY].runs.latest(None, before, limit + 1)
+    more = len(runs) > limit
+    return _json(RunList(runs=runs[:limit], next=runs[limit - 1].id if more else None))
+
+
+@routes.get("/v1/runs/{id}")
+async def show(request: web.Request) -> web.Response:
+    """A run as it stands."""
+    return _json(await _find(request))
+
+
+@routes.delete("/v1/runs/{id}")
+async def cancel(request: web.Request) -> web.Response:
+    """Ends a run; one that has ended stays as it is. The answer is the run as it then stands."""
+    run = await _find(request)
+    await request.app[GATEWAY].runs.cancel(run.id)
+    return _json(await _find(request))
+
+
+@routes.get("/v1/runs/{id}/events")
+async def events(request: web.Request) -> web.StreamResponse:
+    """A run's events: those that have happened, behind Last-Event-ID, then the others live."""
+    run, after = await _find(request), last_event_id(request)
+    followed = request.app[GATEWAY].runs.follow(run.id, after, PING_SECONDS)
+    async with aclosing(followed) as some:
+        return await send_events(request, {}, some)
+
+
+@routes.get("/v1/tools")
+async def tools(request: web.Request) -> web.Response:
+    """The tools that runs may use."""
+    toolbox = request.app[GATEWAY].executor.toolbox
+    return _json(
+        ToolList(
+            tools=[
+                ToolDescription(
+                    name=tool.name, description=tool.description, parameters=dict(tool.parameters)
+                )
+                for tool in toolbox
+            ]
+        )
+    )
+
+
+@contextmanager
+def _owned(live: LiveRun, on_disconnect: OnDisconnect) -> Iterator[None]:
+    """A run whose reader goes before its end, by whatever way, is cancelled if he wanted that."""
+    try:
+        yield
+    finally:
+        if on_disconnect == "cancel" and not live.is_over:
+            live.cancel()
+
+
+def _json(item: BaseModel, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        text=item.model_dump_json(), content_type="application/json", headers=headers
+    )
+
+
+async def _find(request: web.Request) -> Run:
+    id = request.match_info["id"]
+    run = await request.app[GATEWAY].runs.find(id, None)
+    if run is None:
+        raise Problem("not-found", f"there is no run {id}")
+    return run

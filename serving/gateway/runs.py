@@ -1,0 +1,186 @@
+"""The runs of a gateway: begun, followed, cancelled. The history is told all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from executor.events import (
+    LAST,
+    Event,
+    EventLog,
+    PlanStarted,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+)
+from serving.gateway.bodies import Run, RunError
+from serving.gateway.history import History, KeptEvent
+from serving.gateway.problems import Problem
+
+log = logging.getLogger("headstart.runs")
+
+RETRY_SECONDS = 5  # after which a run that was refused may be asked for again
+
+Answering = AbstractAsyncContextManager[EventLog]
+
+
+@dataclass(eq=False)
+class LiveRun:
+    """A run that this process carries. Its events may be shown as far as they are `kept`."""
+
+    run: Run
+    owner: str
+    events: list[KeptEvent] = field(default_factory=list)
+    kept: int = 0
+    is_over: bool = False  # and kept to the end
+    is_cancelled: bool = False
+    stop: Callable[[], object] = lambda: None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def cancel(self) -> None:
+        """Somebody wants it to end, whether it has begun or not."""
+        self.is_cancelled = True
+        self.stop()
+
+    def keep(self, count: int, *, is_last: bool) -> None:
+        """So many events are in the history."""
+        self.kept, self.is_over = count, is_last
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def ended(self) -> None:
+        """Waits for its end."""
+        while not self.is_over:
+            await self._changed.wait()
+
+    async def follow(self, after: int, patience: float) -> AsyncGenerator[list[KeptEvent]]:
+        """The events behind `after`, some at a time, until the last one has come; none of them
+        where for so many seconds nothing has come."""
+        at = after + 1
+        while not (self.is_over and at >= self.kept):
+            if at >= self.kept:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await self._changed.wait()
+            yield self.events[at : self.kept]
+            at = max(at, self.kept)
+
+
+class Runs:
+    """Starts runs and finds them again, while they go on and later. `close` it at the end.
+
+    So many may be `running`, and so many more `waiting`: each run takes one of the `places`.
+    """
+
+    def __init__(self, history: History, *, running: int, waiting: int) -> None:
+        self.places = asyncio.Semaphore(running)
+        self._most = running + waiting
+        self._history = history
+        self._live: dict[str, LiveRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def going_on(self) -> list[LiveRun]:
+        """Those that have not ended, the oldest first."""
+        return list(self._live.values())
+
+    def check_history(self) -> None:
+        """Raises Problem if nothing can be kept at present."""
+        if self._history.fault:
+            raise Problem("history-unavailable", self._history.fault, retry_after=RETRY_SECONDS)
+
+    def check_room(self) -> None:
+        """Raises Problem if too many runs wait already."""
+        if len(self._tasks) >= self._most:
+            detail = f"{len(self._tasks)} runs go on or wait; try again later"
+            raise Problem("too-many-runs", detail, retry_after=RETRY_SECONDS)
+
+    def start(self, answering: Answering, run: Run, owner: str) -> LiveRun:
+        """Begins a run; it goes on until it ends, or is cancelled, whoever follows it."""
+        self.check_room()
+        live = self._live[run.id] = LiveRun(run, owner)
+        self._history.save(run, owner)
+        task = asyncio.create_task(self._carry(answering, live), name=f"run {run.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return live
+
+    async def _carry(self, answering: Answering, live: LiveRun) -> None:
+        try:
+            async with answering as events:
+                live.stop = events.stop
+                if live.is_cancelled:
+                    live.stop()
+                async for event in events:
+                    self._note(live, event)
+        except Exception:
+            log.exception("run %s ended by a fault of ours", live.run.id)
+
+    def _note(self, live: LiveRun, event: Event) -> None:
+        run, is_last = live.run, isinstance(event, LAST)
+        if is_last:
+            _end(run, event)
+        elif isinstance(event, PlanStarted):
+            run.status = "running"
+        if is_last or isinstance(event, PlanStarted):
+            self._history.save(run, live.owner)
+        entry = KeptEvent.of(event)
+        live.events.append(entry)
+
+        def kept() -> None:
+            live.keep(event.seq + 1, is_last=is_last)
+            if is_last:
+                del self._live[run.id]
+
+        self._history.add(run.id, entry, kept)
+
+    async def find(self, id: str, owner: str | None) -> Run | None:
+        """The run of this id, as it stands."""
+        live = self._live.get(id)
+        if live is not None:
+            return live.run if owner in (None, live.owner) else None
+        return await self._history.run(id, owner)
+
+    async def latest(self, owner: str | None, before: str | None, limit: int) -> list[Run]:
+        return await self._history.runs(owner, before, limit)
+
+    def follow(self, id: str, after: int, patience: float) -> AsyncGenerator[list[KeptEvent]]:
+        """A run's events behind `after`: what is kept, then what comes, as LiveRun tells it."""
+        live = self._live.get(id)
+        return self._history.events(id, after) if live is None else live.follow(after, patience)
+
+    async def cancel(self, id: str) -> None:
+        """Ends a run that goes on; nothing happens to one that has ended."""
+        if (live := self._live.get(id)) is not None:
+            live.cancel()
+            await live.ended()
+
+    async def close(self, grace: float) -> None:
+        """Lets runs end by themselves for so many seconds, then cancels them."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for live in self.going_on:
+            live.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _end(run: Run, event: Event) -> None:
+    run.ended_at = datetime.now(UTC)
+    match event:
+        case RunFinished(answer=answer, stats=stats):
+            run.status, run.answer, run.stats = "finished", answer, stats
+        case RunFailed(reason=reason, message=message, stats=stats):
+            run.status, run.error, run.stats = (
+                "failed",
+                RunError(reason=reason, message=message),
+                stats,
+            )
+        case RunCancelled(reason=reason, message=message, stats=stats):
+            run.status, run.stats = "cancelled", stats
+            run.error = RunError(reason=reason, message=message)

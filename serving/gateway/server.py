@@ -1,0 +1,92 @@
+"""Brings engine, history and HTTP up, in this order's reverse down."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+
+from aiohttp import web
+
+from executor.errors import UsageError
+from executor.executor import Executor
+from executor.tools import ToolBox
+from planner_prompts.examples import Example
+from serving.gateway.app import make_app
+from serving.gateway.engine_keeper import EngineKeeper
+from serving.gateway.gateway import Gateway
+from serving.gateway.history import History
+from serving.gateway.runs import Runs
+from serving.model import Model
+from serving.settings import Settings
+
+HEAD_SECONDS = 10.0  # in which a connection must have sent the head of its next request
+UNSENT_SECONDS = 12.0  # for which the peer may take nothing of what is sent to it
+BACKLOG = 1_024
+
+
+async def serve(
+    keeper: EngineKeeper,
+    settings: Settings,
+    toolbox: ToolBox,
+    examples: Sequence[Example],
+    listener: socket.socket,
+    ready: Callable[[Model], None],
+    stop: asyncio.Event,
+) -> None:
+    """Serves until `stop` is set, then lets runs end within the grace time. `ready` is called
+    when the engine serves for the first time. Raises what keeps it from that."""
+    path = settings.data_dir / "history.db"
+    async with History.open(path, settings.keep_days) as history:
+        runs = Runs(history, running=settings.max_runs, waiting=settings.max_waiting)
+        with closing(Executor(toolbox, max_running=settings.max_running)) as executor:
+            gateway = Gateway(settings, executor, examples, keeper.model, runs)
+            async with listening(gateway, listener):
+                keeping = asyncio.ensure_future(keeper.keep(ready))
+                stopping = asyncio.ensure_future(stop.wait())
+                try:
+                    await asyncio.wait([keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
+                    if keeping.done():
+                        keeping.result()
+                    gateway.is_draining = True
+                    await runs.close(settings.grace)
+                finally:
+                    keeping.cancel()
+                    stopping.cancel()
+                    await asyncio.wait([keeping, stopping])
+
+
+@asynccontextmanager
+async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[None]:
+    """Answers requests on this socket."""
+    # The kernel's own patience: aiohttp has none with a peer that takes nothing any more.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNSENT_SECONDS))
+    runner = web.AppRunner(
+        make_app(gateway),
+        handler_cancellation=True,  # a reader that is gone is noticed
+        keepalive_timeout=HEAD_SECONDS,
+        shutdown_timeout=1.0,
+        access_log=None,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound there. Raises UsageError if that can't be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"port {port} can't be used: {error.strerror}; choose another with --port"
+        ) from None
+    return listener

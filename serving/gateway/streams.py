@@ -1,0 +1,65 @@
+"""Event streams (text/event-stream) to readers that may be slow, or gone.
+
+aiohttp waits for a slow reader for ever; here it is cut off when it has taken nothing for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+
+from aiohttp import web
+
+from serving.gateway.history import KeptEvent
+
+READER_SECONDS = 10.0  # in which a reader must take what is sent to it
+PING_SECONDS = 15.0  # of silence, after which proxies would think that a connection is dead
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would hold events back
+}
+PING = ": still here\n\n"
+
+
+class SlowReaderError(ConnectionError):
+    """A reader has taken nothing for `READER_SECONDS`."""
+
+
+class EventStream:
+    """An answer that is written piece by piece."""
+
+    def __init__(self, request: web.Request, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self.response = web.StreamResponse(headers={**HEADERS, **headers})
+
+    async def open(self) -> None:
+        await self.response.prepare(self._request)
+
+    async def send(self, text: str) -> None:
+        """Raises ConnectionError if the reader is gone, or so slow that it is cut off."""
+        try:
+            async with asyncio.timeout(READER_SECONDS):
+                await self.response.write(text.encode())
+        except TimeoutError:
+            if (transport := self._request.transport) is not None:
+                transport.abort()
+            raise SlowReaderError from None
+
+
+async def send_events(
+    request: web.Request, headers: Mapping[str, str], events: AsyncIterator[list[KeptEvent]]
+) -> web.StreamResponse:
+    """Answers with the events until the last one, or until nobody reads them any more. Each
+    message has the event's number as its id."""
+    stream = EventStream(request, headers)
+    with suppress(ConnectionError):
+        await stream.open()
+        async for some in events:
+            await stream.send("".join(map(_message, some)) or PING)
+    return stream.response
+
+
+def _message(event: KeptEvent) -> str:
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.json}\n\n"

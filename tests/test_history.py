@@ -1,0 +1,130 @@
+"""What the history keeps: through restarts, crashes, full disks, for as many days as wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from gateways import gateway
+from test_gateway import STREAM, all_events, messages
+
+from executor.errors import UsageError
+from serving.gateway.bodies import Run
+from serving.gateway.history import History
+
+CRASH = """
+import asyncio, sys
+from pathlib import Path
+from gateways import PLAN, gateway
+from serving.scripted import Chunk, SteadyModel
+
+async def main():
+    model = SteadyModel([Chunk(PLAN), Chunk("", 3600)], "")
+    async with gateway(Path(sys.argv[1]), model) as client:
+        print(client.url, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_restart_finds_runs_and_their_events(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        run = await (await client.post("/v1/runs", {"question": "?"})).json()
+        events = await all_events(await client.get(f"/v1/runs/{run['id']}/events"))
+    async with gateway(tmp_path) as client:
+        path = f"/v1/runs/{run['id']}"
+        assert await (await client.get(path)).json() == run
+        assert await all_events(await client.get(f"{path}/events")) == events
+        assert (await (await client.get("/v1/runs")).json())["runs"] == [run]
+
+
+async def test_what_was_seen_before_a_crash_is_there_after_it(tmp_path: Path) -> None:
+    """And the run that it interrupted has a last word."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CRASH, str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parent,
+    )
+    assert process.stdout is not None
+    url = (await process.stdout.readline()).decode().strip()
+    seen = []
+    async with (
+        aiohttp.ClientSession(url) as http,
+        http.post("/v1/runs", json={"question": "?"}, headers=STREAM) as response,
+    ):
+        async for event in messages(response):
+            seen.append(event)
+            if event["type"] == "task_finished" and event["task_id"] == 2:
+                break
+        process.kill()
+    await process.communicate()
+    async with gateway(tmp_path) as client:
+        path = f"/v1/runs/{seen[0]['run_id']}"
+        run = await (await client.get(path)).json()
+        assert (run["status"], run["error"]["reason"]) == ("interrupted", "interrupted")
+        events = await all_events(await client.get(f"{path}/events"))
+        assert events[: len(seen)] == seen
+        assert [event["seq"] for event in events] == list(range(len(events)))
+        assert (events[-1]["type"], events[-1]["reason"]) == ("run_failed", "interrupted")
+        assert events[-1]["stats"]["time_to_first_task"] == run["stats"]["time_to_first_task"] > 0
+
+
+async def test_runs_are_forgotten_after_their_days(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    async with History.open(tmp_path / "history.db", 30) as history:
+        for id, days in (("young", 29), ("old", 31)):
+            made = now - timedelta(days=days)
+            run = Run(id=id, status="finished", question="?", tools=[], created_at=made)
+            history.save(run, "")
+    async with History.open(tmp_path / "history.db", 30) as history:
+        assert [run.id for run in await history.runs(None, None, 10)] == ["young"]
+
+
+async def test_nothing_is_told_that_can_not_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as a disk is full, say; when it no longer is, all goes on."""
+    monkeypatch.setattr("serving.gateway.history.RETRY_SECONDS", 0.01)
+    async with gateway(tmp_path) as client:
+        blocker = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
+        monkeypatch.setattr(client.history._writer, "_db", None)
+        monkeypatch.setattr("serving.gateway.history.BUSY_SECONDS", 0.01)
+        blocker.execute("BEGIN IMMEDIATE")
+        asking = asyncio.ensure_future(client.post("/v1/runs", {"question": "?"}))
+        while (await client.get("/readyz")).status == 200:
+            pass
+        refused = await client.post("/v1/runs", {"question": "?"})
+        assert (await refused.json())["type"].endswith("history-unavailable")
+        assert not asking.done()
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        assert (await (await asking).json())["status"] == "finished"
+        assert (await client.get("/readyz")).status == 200
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, None], ids=["no database", "too new"])
+async def test_a_file_that_can_not_be_used_is_a_line_that_says_so(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "history.db"
+    if content is None:
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 99")
+        db.close()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"can't keep the history of runs in .*history.db: .*HEAD"):
+        async with History.open(path, 30):
+            pass
+
+
+async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    async with History.open(tmp_path / "made" / "history.db", 30):
+        pass
+    assert (tmp_path / "made" / "history.db").stat().st_mode & 0o777 == 0o600
