@@ -22,7 +22,7 @@ from executor.events import RunCancelled, RunFinished
 from executor.schema_size import Schema
 from executor.tools import ToolBox
 from planner_prompts.examples import Example, load_examples
-from serving import embedded, engine_room, models, startup, vllm_command
+from serving import embedded, engine_room, keys_cli, models, startup, vllm_command
 from serving.answers import AnswerForm, load_schema
 from serving.compiler import answer
 from serving.gateway.engine_keeper import EngineKeeper
@@ -35,6 +35,7 @@ from serving.terminal import view_for
 from serving.toolfile import load_tools
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_cli.app, name="keys")
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ANSWERED, FAILED, USAGE, CANCELLED = 0, 1, 2, 130

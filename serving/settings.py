@@ -49,6 +49,14 @@ class Settings:
     engine_start: float = 900.0  # until the engine must be healthy
     engine_check: float = 180.0  # for the proof and the warming of an engine that is
 
+    @property
+    def keys_file(self) -> Path:
+        return self.data_dir / "keys.json"
+
+    @property
+    def history_file(self) -> Path:
+        return self.data_dir / "history.db"
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
         """Reads HEADSTART_*; raises UsageError for a value that is none."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from executor.builtin import TOOLBOX
 from executor.executor import Executor
 from executor.tools import ToolBox
+from serving.gateway.app import make_app
 from serving.gateway.gateway import Gateway
 from serving.gateway.history import History
+from serving.gateway.keys import Keys
 from serving.gateway.runs import Runs
 from serving.gateway.server import listen, listening
 from serving.model import Model
@@ -31,6 +34,7 @@ class Client:
     """What a test has in hand: the gateway itself, and a way to send it requests."""
 
     gateway: Gateway
+    app: web.Application
     history: History
     url: str
     http: aiohttp.ClientSession
@@ -63,15 +67,17 @@ async def gateway(
     *,
     settings: Settings | None = None,
 ) -> AsyncIterator[Client]:
-    settings, model = settings or Settings(), model or quick_model()
-    async with History.open(directory / "history.db", settings.keep_days) as history:
+    settings = replace(settings or Settings(), data_dir=directory)
+    model = model or quick_model()
+    async with History.open(settings.history_file, settings.keep_days) as history:
         runs = Runs(history, running=settings.max_runs, waiting=settings.max_waiting)
         with closing(Executor(toolbox, max_running=settings.max_running)) as executor:
-            made = Gateway(settings, executor, (), lambda: model, runs)
+            keys = Keys(settings.keys_file, required=False)
+            made = Gateway(settings, executor, (), lambda: model, runs, keys)
             listener = listen("127.0.0.1", 0)
             async with listening(made, listener), aiohttp.ClientSession() as http:
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-                client = Client(made, history, url, http)
+                client = Client(made, make_app(made), history, url, http)
                 yield client
                 await runs.close(grace=0)
                 for response in client.responses:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from serving.gateway import health, run_routes
 from serving.gateway.gateway import GATEWAY, Gateway
+from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
 from serving.gateway.requests import BODY_BYTES
 
@@ -19,11 +20,21 @@ _TYPES = {404: "not-found", 405: "method-not-allowed"}  # of what aiohttp itself
 
 
 def make_app(gateway: Gateway) -> web.Application:
-    app = web.Application(middlewares=[tell_problems], client_max_size=BODY_BYTES)
+    middlewares = [tell_problems, know_caller]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES)
     app[GATEWAY] = gateway
     app.add_routes(run_routes.routes)
     app.add_routes(health.routes)
     return app
+
+
+@web.middleware
+async def know_caller(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is under /v1 is for those who have a key, where keys are on."""
+    if request.path.startswith("/v1/"):
+        keys = request.app[GATEWAY].keys
+        request[CALLER] = keys.caller(request.headers.get("Authorization", ""), request.host)
+    return await handler(request)
 
 
 @web.middleware

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,10 +12,12 @@ from aiohttp import web
 from executor.errors import EngineError, RunError, UsageError
 from executor.events import told
 from executor.executor import Executor
+from executor.tools import ToolBox
 from planner_prompts.examples import Example
 from planner_prompts.messages import Message
 from serving import compiler
 from serving.gateway.bodies import Run, RunRequest
+from serving.gateway.keys import Caller, Keys
 from serving.gateway.problems import Problem
 from serving.gateway.runs import LiveRun, Runs
 from serving.model import Model
@@ -34,7 +37,12 @@ class Gateway:
     examples: Sequence[Example]
     model: Callable[[], Model]
     runs: Runs
+    keys: Keys
     is_draining: bool = False
+
+    @property
+    def toolbox(self) -> ToolBox:
+        return self.executor.toolbox
 
     def check_ready(self) -> Model:
         """The model, if runs can begin. Raises Problem if not."""
@@ -47,8 +55,12 @@ class Gateway:
         except EngineError as error:
             raise _unavailable(error) from None
 
+    def tools(self, caller: Caller) -> ToolBox:
+        """Those that the caller may use: no other can be written by his runs, or be run."""
+        return self.toolbox.subset(tool.name for tool in self.toolbox if caller.may_use(tool.name))
+
     async def start(
-        self, wanted: RunRequest, owner: str, earlier: Sequence[Message] = ()
+        self, wanted: RunRequest, caller: Caller, earlier: Sequence[Message] = ()
     ) -> LiveRun:
         """Begins a run. Raises Problem, before any work, for one that can't be.
 
@@ -57,7 +69,7 @@ class Gateway:
         model = self.check_ready()
         self.runs.check_room()
         try:
-            run = self._run(wanted, model, earlier)
+            run = self._run(wanted, model, self._chosen(wanted.tools, caller), earlier)
             await run.check_room()
         except EngineError as error:
             raise _unavailable(error) from None
@@ -73,13 +85,26 @@ class Gateway:
             metadata=wanted.metadata,
             created_at=datetime.now(UTC),
         )
-        return self.runs.start(told(run.tell), record, owner)
+        caller.check_start(self.runs.count(caller.name), asyncio.get_running_loop().time())
+        return self.runs.start(told(run.tell), record, caller.name)
 
-    def _run(self, wanted: RunRequest, model: Model, earlier: Sequence[Message]) -> compiler.Run:
-        toolbox, most = self.executor.toolbox, self.settings
+    def _chosen(self, wanted: list[str] | None, caller: Caller) -> ToolBox:
+        allowed = self.tools(caller)
+        if wanted is None:
+            return allowed
+        chosen = self.toolbox.subset(wanted)
+        if refused := [tool.name for tool in chosen if tool.name not in allowed]:
+            detail = f"the key {caller.name} may not use {', '.join(refused)}; it may use {allowed}"
+            raise Problem("forbidden", detail)
+        return chosen
+
+    def _run(
+        self, wanted: RunRequest, model: Model, toolbox: ToolBox, earlier: Sequence[Message]
+    ) -> compiler.Run:
+        most = self.settings
         return compiler.Run(
             wanted.question,
-            toolbox=toolbox if wanted.tools is None else toolbox.subset(wanted.tools),
+            toolbox=toolbox,
             model=model,
             settings=replace(
                 most,

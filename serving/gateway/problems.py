@@ -56,9 +56,10 @@ class Problem(Exception):  # noqa: N818  the name that RFC 9457 has for it
     def response(self, headers: Mapping[str, str] | None = None) -> web.Response:
         status, _ = TYPES[self.type]
         retry = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        challenge = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
         return web.json_response(
             self.document(),
             status=status,
-            headers={**retry, **(headers or {})},
+            headers={**retry, **challenge, **(headers or {})},
             content_type=CONTENT_TYPE,
         )

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from serving.gateway.bodies import OnDisconnect, Run, RunList, RunRequest, ToolDescription, ToolList
 from serving.gateway.gateway import GATEWAY
+from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
 from serving.gateway.requests import body, last_event_id, wants_stream, whole
 from serving.gateway.runs import LiveRun
@@ -23,7 +24,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     """Answers a question: with the run when it has ended, or with its events as they happen."""
     wanted = await body(request, RunRequest)
     gateway = request.app[GATEWAY]
-    live = await gateway.start(wanted, "")
+    live = await gateway.start(wanted, request[CALLER])
     headers = {"Location": f"/v1/runs/{live.run.id}"}
     with _owned(live, wanted.on_disconnect):
         if wants_stream(request):
@@ -38,7 +39,7 @@ async def index(request: web.Request) -> web.Response:
     """The latest runs, a page at a time."""
     limit = whole(request, "limit", 20, 100)
     before = request.query.get("before")
-    runs = await request.app[GATEWAY].runs.latest(None, before, limit + 1)
+    runs = await request.app[GATEWAY].runs.latest(request[CALLER].reads, before, limit + 1)
     more = len(runs) > limit
     return _json(RunList(runs=runs[:limit], next=runs[limit - 1].id if more else None))
 
@@ -68,8 +69,8 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/v1/tools")
 async def tools(request: web.Request) -> web.Response:
-    """The tools that runs may use."""
-    toolbox = request.app[GATEWAY].executor.toolbox
+    """The tools that the caller's runs may use."""
+    toolbox = request.app[GATEWAY].tools(request[CALLER])
     return _json(
         ToolList(
             tools=[
@@ -100,7 +101,7 @@ def _json(item: BaseModel, headers: Mapping[str, str] | None = None) -> web.Resp
 
 async def _find(request: web.Request) -> Run:
     id = request.match_info["id"]
-    run = await request.app[GATEWAY].runs.find(id, None)
+    run = await request.app[GATEWAY].runs.find(id, request[CALLER].reads)
     if run is None:
         raise Problem("not-found", f"there is no run {id}")
     return run

@@ -89,6 +89,10 @@ class Runs:
         """Those that have not ended, the oldest first."""
         return list(self._live.values())
 
+    def count(self, owner: str) -> int:
+        """How many of this owner's runs have not ended."""
+        return sum(live.owner == owner for live in self._live.values())
+
     def check_history(self) -> None:
         """Raises Problem if nothing can be kept at present."""
         if self._history.fault:

@@ -17,6 +17,7 @@ from serving.gateway.app import make_app
 from serving.gateway.engine_keeper import EngineKeeper
 from serving.gateway.gateway import Gateway
 from serving.gateway.history import History
+from serving.gateway.keys import Keys, is_loopback
 from serving.gateway.runs import Runs
 from serving.model import Model
 from serving.settings import Settings
@@ -37,11 +38,11 @@ async def serve(
 ) -> None:
     """Serves until `stop` is set, then lets runs end within the grace time. `ready` is called
     when the engine serves for the first time. Raises what keeps it from that."""
-    path = settings.data_dir / "history.db"
-    async with History.open(path, settings.keep_days) as history:
+    keys = Keys(settings.keys_file, required=not is_loopback(listener.getsockname()[0]))
+    async with History.open(settings.history_file, settings.keep_days) as history:
         runs = Runs(history, running=settings.max_runs, waiting=settings.max_waiting)
         with closing(Executor(toolbox, max_running=settings.max_running)) as executor:
-            gateway = Gateway(settings, executor, examples, keeper.model, runs)
+            gateway = Gateway(settings, executor, examples, keeper.model, runs, keys)
             async with listening(gateway, listener):
                 keeping = asyncio.ensure_future(keeper.keep(ready))
                 stopping = asyncio.ensure_future(stop.wait())
