@@ -137,11 +137,26 @@ class Replan(Event):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the engine read and wrote in a run, in tokens, as far as it has told."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
 @dataclass(slots=True, kw_only=True)
 class RunFinished(Event):
     type: ClassVar[str] = "run_finished"
     answer: str
     stats: Stats
+    usage: Usage = Usage()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,6 +165,7 @@ class RunFailed(Event):
     reason: str
     message: str
     stats: Stats
+    usage: Usage = Usage()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,6 +174,7 @@ class RunCancelled(Event):
     reason: str
     message: str
     stats: Stats
+    usage: Usage = Usage()
 
 
 E = TypeVar("E", bound=Event)
@@ -198,8 +215,9 @@ def from_wire(data: Mapping[str, Any]) -> Event:
     try:
         kind = EVENTS[data["type"]]
         members = {each.name: data[each.name] for each in fields(kind)}
-        if "stats" in members:
+        if issubclass(kind, LAST):
             members["stats"] = Stats(**members["stats"])
+            members["usage"] = Usage(**members["usage"])
         return kind(**members)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no event: {error!r}") from None

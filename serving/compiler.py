@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext, suppress
+from typing import Any
 
 from executor.errors import EngineError, PlanError, RunError, UsageError
 from executor.events import EventLog, Replan, RunCancelled, RunFailed, RunFinished, RunStarted, told
@@ -25,6 +26,7 @@ from planner_prompts.grammar import join_regex, plan_regex
 from planner_prompts.messages import Message
 from serving.answers import AnswerForm
 from serving.joiner import Ending, join, join_in_form
+from serving.metered import Metered
 from serving.model import Model, Sampling, fits
 from serving.planner import Planner
 from serving.settings import Settings
@@ -95,7 +97,7 @@ class Run:
         self.id = secrets.token_hex(8)
         self._question = question
         self.toolbox = toolbox
-        self._model = model
+        self._model = Metered(model)
         self._settings = settings
         backend = settings.backend
         self._form = None if answer_schema is None else AnswerForm.of(answer_schema, backend)
@@ -120,21 +122,27 @@ class Run:
             async with limit, self._place:
                 text = await self._rounds(log)
         except asyncio.CancelledError:
-            message = "the run was closed before its answer"
-            log.emit(RunCancelled(reason="closed", message=message, stats=log.stats()))
+            log.emit(
+                RunCancelled(**self._end(log, "closed", "the run was closed before its answer"))
+            )
             raise
         except (EngineError, RunError) as error:
             reason = error.reason if isinstance(error, RunError) else "engine"
-            log.emit(RunFailed(reason=reason, message=str(error), stats=log.stats()))
+            log.emit(RunFailed(**self._end(log, reason, str(error))))
         except Exception as error:
             if limit.expired() and isinstance(error, TimeoutError):
                 message = f"no answer within the deadline of {self._settings.deadline:g} s"
-                log.emit(RunFailed(reason="deadline", message=message, stats=log.stats()))
+                log.emit(RunFailed(**self._end(log, "deadline", message)))
                 return
-            log.emit(RunFailed(reason="internal", message=repr(error), stats=log.stats()))
+            log.emit(RunFailed(**self._end(log, "internal", repr(error))))
             raise
         else:
-            log.emit(RunFinished(answer=text, stats=log.stats()))
+            log.emit(RunFinished(answer=text, stats=log.stats(), usage=self._model.usage))
+
+    def _end(self, log: EventLog, reason: str, message: str) -> dict[str, Any]:
+        """What is said of a run that has no answer."""
+        stats, usage = log.stats(), self._model.usage
+        return {"reason": reason, "message": message, "stats": stats, "usage": usage}
 
     async def _rounds(self, log: EventLog) -> str:
         if self._executor is not None:

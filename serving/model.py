@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import aiohttp
 
 from executor.errors import EngineError, UsageError
+from executor.events import Usage
 from planner_prompts.messages import Message
 from planner_prompts.profile import FEW_SHOT, Profile
 
@@ -26,10 +27,12 @@ SHORT_REPLY_SECONDS = 30.0  # for requests that generate nothing
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of generated text. `finish_reason` stands in the last one: stop or length."""
+    """A piece of generated text. `finish_reason`, stop or length, stands in the last one. `usage`
+    stands there or behind it, if the engine tells it."""
 
     text: str
     finish_reason: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ class VllmModel:
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "stream": True,
+            "stream_options": {"include_usage": True},
         }
         if sampling.regex is not None:
             body["structured_outputs"] = {"regex": sampling.regex}
@@ -218,10 +222,14 @@ def _choices(data: bytes) -> list[Delta]:
         if "error" in event:
             reason = event["error"]["message"]
             raise _BrokenOffError(f"the engine gave up on the reply: {reason}")
-        return [
+        deltas = [
             Delta(choice["delta"].get("content") or "", choice["finish_reason"])
             for choice in event["choices"]
         ]
+        if (used := event.get("usage")) is not None:
+            usage = Usage(int(used["prompt_tokens"]), int(used["completion_tokens"]))
+            deltas.append(Delta("", usage=usage))
+        return deltas
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _BrokenOffError(f"the engine wrote what vLLM does not: {data[:80]!r}") from None
 

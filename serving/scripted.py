@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
+from executor.events import Usage
 from planner_prompts.messages import Message
 from planner_prompts.profile import FEW_SHOT, Profile
 from serving.model import Delta, Sampling
@@ -61,7 +62,9 @@ class ScriptedModel:
         chunks = [Chunk(reply)] if isinstance(reply, str) else reply
         self.open_streams += 1
         try:
-            async with aclosing(self._replay(chunks, sampling.max_tokens)) as deltas:
+            prompt_tokens = await self.count_tokens(messages)
+            replay = self._replay(chunks, sampling.max_tokens, prompt_tokens)
+            async with aclosing(replay) as deltas:
                 yield deltas
         finally:
             self.open_streams -= 1
@@ -70,7 +73,7 @@ class ScriptedModel:
         return next(self._replies)
 
     async def _replay(
-        self, chunks: Sequence[Chunk | Exception], max_tokens: int
+        self, chunks: Sequence[Chunk | Exception], max_tokens: int, prompt_tokens: int
     ) -> AsyncGenerator[Delta, None]:
         due = asyncio.get_running_loop().time()
         for chunk in chunks[:max_tokens]:
@@ -79,7 +82,8 @@ class ScriptedModel:
             due += chunk.wait
             await _until(due)
             yield Delta(chunk.text)
-        yield Delta("", "length" if len(chunks) > max_tokens else "stop")
+        reason = "length" if len(chunks) > max_tokens else "stop"
+        yield Delta("", reason, Usage(prompt_tokens, min(len(chunks), max_tokens)))
 
 
 class SteadyModel(ScriptedModel):

@@ -37,6 +37,7 @@ from executor.events import (
     TaskSealed,
     TaskSkipped,
     TaskStarted,
+    Usage,
     to_wire,
 )
 from executor.stats import Stats
@@ -848,7 +849,7 @@ async def test_a_script_is_replayed_in_time_and_cut_off(
     async with model.stream([], Sampling(max_tokens)) as stream:
         deltas = [delta async for delta in stream]
     assert "".join(delta.text for delta in deltas) == text
-    assert deltas[-1] == Delta("", reason)
+    assert deltas[-1] == Delta("", reason, Usage(0, len(text)))
     assert {delta.finish_reason for delta in deltas[:-1]} == {None}
     assert asyncio.get_running_loop().time() == pytest.approx(seconds)
 

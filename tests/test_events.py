@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from virtual_clock import virtual
@@ -27,6 +28,7 @@ from executor.events import (
     TaskSealed,
     TaskSkipped,
     TaskStarted,
+    from_wire,
     to_wire,
     told,
 )
@@ -83,9 +85,9 @@ FIELDS = {
     "plan_finished": "plan tasks ended_by message",
     "answer_text": "text",
     "replan": "plan reason",
-    "run_finished": "answer stats",
-    "run_failed": "reason message stats",
-    "run_cancelled": "reason message stats",
+    "run_finished": "answer stats usage",
+    "run_failed": "reason message stats usage",
+    "run_cancelled": "reason message stats usage",
 }
 
 
@@ -96,6 +98,16 @@ def test_on_the_wire(name: str, event: Event) -> None:
     assert wire["type"] == name
     assert set(wire) == {"type", "seq", "at", *FIELDS[name].split()}
     assert json.loads(json.dumps(wire, allow_nan=False)) == wire
+    assert from_wire(wire) == event
+    assert from_wire({**wire, "mood": "of a newer version"}) == event
+
+
+@pytest.mark.parametrize(
+    "wire", [{}, {"type": "party"}, {"type": "replan", "seq": 1}, {"type": []}], ids=str
+)
+def test_what_is_no_event(wire: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no event"):
+        from_wire(wire)
 
 
 def test_there_are_no_others() -> None:

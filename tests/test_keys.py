@@ -36,6 +36,8 @@ PATHS = [
     ("DELETE", "/v1/runs/x"),
     ("GET", "/v1/runs/x/events"),
     ("GET", "/v1/tools"),
+    ("GET", "/v1/models"),
+    ("POST", "/v1/chat/completions"),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from executor.events import Usage
 from executor.stats import Stats
 
 Status = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
@@ -64,6 +65,7 @@ class Run(BaseModel):
     answer: str | None = None
     error: RunError | None = None
     stats: Stats | None = None
+    usage: Usage | None = None
 
 
 class RunList(BaseModel):

@@ -1,6 +1,7 @@
 """Errors as the gateway tells them: problem documents (RFC 9457), with a `type` that stays.
 
-The types are what programs may rely on; titles and details are for people.
+The types are what programs may rely on; titles and details are for people. `error` says the same in
+OpenAI's way, for clients that look there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "question-too-long": (422, "The question does not fit the model"),
     "too-many-runs": (429, "Too many runs at once"),
     "internal": (500, "A fault of the gateway"),
+    "run-failed": (422, "The run has no answer"),
     "engine-unavailable": (503, "The engine does not serve now"),
     "history-unavailable": (503, "The history can't be written now"),
     "shutting-down": (503, "The gateway is shutting down"),
@@ -50,6 +52,7 @@ class Problem(Exception):  # noqa: N818  the name that RFC 9457 has for it
             "title": title,
             "status": status,
             "detail": self.detail,
+            "error": {"message": self.detail, "type": self.type, "code": self.type},
             **(self.members or {}),
         }
 

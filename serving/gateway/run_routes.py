@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import Mapping
+from contextlib import aclosing
 
 from aiohttp import web
 from pydantic import BaseModel
 
-from serving.gateway.bodies import OnDisconnect, Run, RunList, RunRequest, ToolDescription, ToolList
+from serving.gateway.bodies import Run, RunList, RunRequest, ToolDescription, ToolList
 from serving.gateway.gateway import GATEWAY
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
 from serving.gateway.requests import body, last_event_id, wants_stream, whole
-from serving.gateway.runs import LiveRun
+from serving.gateway.runs import owned
 from serving.gateway.streams import PING_SECONDS, send_events
 
 routes = web.RouteTableDef()
@@ -26,7 +26,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     live = await gateway.start(wanted, request[CALLER])
     headers = {"Location": f"/v1/runs/{live.run.id}"}
-    with _owned(live, wanted.on_disconnect):
+    with owned(live, wanted.on_disconnect):
         if wants_stream(request):
             async with aclosing(live.follow(-1, PING_SECONDS)) as some:
                 return await send_events(request, headers, some)
@@ -81,16 +81,6 @@ async def tools(request: web.Request) -> web.Response:
             ]
         )
     )
-
-
-@contextmanager
-def _owned(live: LiveRun, on_disconnect: OnDisconnect) -> Iterator[None]:
-    """A run whose reader goes before its end, by whatever way, is cancelled if he wanted that."""
-    try:
-        yield
-    finally:
-        if on_disconnect == "cancel" and not live.is_over:
-            live.cancel()
 
 
 def _json(item: BaseModel, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ from executor.events import (
     RunFailed,
     RunFinished,
 )
-from serving.gateway.bodies import Run, RunError
+from serving.gateway.bodies import OnDisconnect, Run, RunError
 from serving.gateway.history import History, KeptEvent
 from serving.gateway.problems import Problem
 
@@ -174,17 +174,23 @@ class Runs:
             await asyncio.wait(self._tasks)
 
 
+@contextmanager
+def owned(live: LiveRun, on_disconnect: OnDisconnect) -> Iterator[None]:
+    """A run whose reader goes before its end, by whatever way, is cancelled if he wanted that."""
+    try:
+        yield
+    finally:
+        if on_disconnect == "cancel" and not live.is_over:
+            live.cancel()
+
+
 def _end(run: Run, event: Event) -> None:
-    run.ended_at = datetime.now(UTC)
+    assert isinstance(event, LAST)
+    run.ended_at, run.stats, run.usage = datetime.now(UTC), event.stats, event.usage
     match event:
-        case RunFinished(answer=answer, stats=stats):
-            run.status, run.answer, run.stats = "finished", answer, stats
-        case RunFailed(reason=reason, message=message, stats=stats):
-            run.status, run.error, run.stats = (
-                "failed",
-                RunError(reason=reason, message=message),
-                stats,
-            )
-        case RunCancelled(reason=reason, message=message, stats=stats):
-            run.status, run.stats = "cancelled", stats
-            run.error = RunError(reason=reason, message=message)
+        case RunFinished(answer=answer):
+            run.status, run.answer = "finished", answer
+        case RunFailed(reason=reason, message=message):
+            run.status, run.error = "failed", RunError(reason=reason, message=message)
+        case RunCancelled(reason=reason, message=message):
+            run.status, run.error = "cancelled", RunError(reason=reason, message=message)

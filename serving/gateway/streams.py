@@ -6,8 +6,8 @@ aiohttp waits for a slow reader for ever; here it is cut off when it has taken n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 
@@ -32,16 +32,22 @@ class EventStream:
 
     def __init__(self, request: web.Request, headers: Mapping[str, str]) -> None:
         self._request = request
-        self.response = web.StreamResponse(headers={**HEADERS, **headers})
+        self._response = web.StreamResponse(headers={**HEADERS, **headers})
 
-    async def open(self) -> None:
-        await self.response.prepare(self._request)
+    async def send_all(self, texts: AsyncGenerator[str]) -> web.StreamResponse:
+        """Sends what comes until the last of it, or until nobody reads it any more."""
+        with suppress(ConnectionError):
+            async with aclosing(texts):
+                await self._response.prepare(self._request)
+                async for text in texts:
+                    await self._send(text)
+        return self._response
 
-    async def send(self, text: str) -> None:
+    async def _send(self, text: str) -> None:
         """Raises ConnectionError if the reader is gone, or so slow that it is cut off."""
         try:
             async with asyncio.timeout(READER_SECONDS):
-                await self.response.write(text.encode())
+                await self._response.write(text.encode())
         except TimeoutError:
             if (transport := self._request.transport) is not None:
                 transport.abort()
@@ -51,14 +57,9 @@ class EventStream:
 async def send_events(
     request: web.Request, headers: Mapping[str, str], events: AsyncIterator[list[KeptEvent]]
 ) -> web.StreamResponse:
-    """Answers with the events until the last one, or until nobody reads them any more. Each
-    message has the event's number as its id."""
-    stream = EventStream(request, headers)
-    with suppress(ConnectionError):
-        await stream.open()
-        async for some in events:
-            await stream.send("".join(map(_message, some)) or PING)
-    return stream.response
+    """Answers with the events until the last one; each message has the event's number as its id."""
+    texts = ("".join(map(_message, some)) or PING async for some in events)
+    return await EventStream(request, headers).send_all(texts)
 
 
 def _message(event: KeptEvent) -> str:
