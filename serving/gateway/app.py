@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from serving.gateway import chat, health, run_routes
+from serving.gateway import chat, health, page, run_routes
 from serving.gateway.gateway import GATEWAY, Gateway
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
@@ -23,9 +23,9 @@ def make_app(gateway: Gateway) -> web.Application:
     middlewares = [tell_problems, know_caller]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES)
     app[GATEWAY] = gateway
-    app.add_routes(run_routes.routes)
-    app.add_routes(chat.routes)
-    app.add_routes(health.routes)
+    for room in (run_routes, chat, health, page):
+        app.add_routes(room.routes)
+    app.on_response_prepare.append(page.add_headers)
     return app
 
 
