@@ -201,12 +201,16 @@ EVENTS: dict[str, type[Event]] = {
         RunCancelled,
     )
 }
+_NAMES = {type: [each.name for each in fields(kind)] for type, kind in EVENTS.items()}
 LAST = (RunFinished, RunFailed, RunCancelled)  # one of them ends a run
 
 
 def to_wire(event: Event) -> dict[str, Any]:
-    """The event as a JSON object, `type` first."""
-    return {"type": event.type, **asdict(event)}
+    """The event as a JSON object, `type` first; what it holds is the event's own."""
+    members = {name: getattr(event, name) for name in _NAMES[event.type]}
+    if isinstance(event, LAST):
+        members |= {"stats": asdict(event.stats), "usage": asdict(event.usage)}
+    return {"type": event.type, **members}
 
 
 def from_wire(data: Mapping[str, Any]) -> Event:
@@ -214,7 +218,7 @@ def from_wire(data: Mapping[str, Any]) -> Event:
     program may write more. Raises ValueError for what is no event."""
     try:
         kind = EVENTS[data["type"]]
-        members = {each.name: data[each.name] for each in fields(kind)}
+        members = {name: data[name] for name in _NAMES[kind.type]}
         if issubclass(kind, LAST):
             members["stats"] = Stats(**members["stats"])
             members["usage"] = Usage(**members["usage"])

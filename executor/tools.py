@@ -119,7 +119,10 @@ def _is_importable(function: Callable[..., Any]) -> bool:
 
 
 class ToolBox:
-    """The immutable set of tools that one run may use, in a fixed order."""
+    """The immutable set of tools that one run may use, in a fixed order.
+
+    Boxes of the same tools are equal: what is made of one, such as a grammar, does for the other.
+    """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._tools: dict[str, Tool] = {}
@@ -129,6 +132,13 @@ class ToolBox:
             if item.name in self._tools:
                 raise ToolDefinitionError(f"two tools are called {item.name}; rename one")
             self._tools[item.name] = item
+        self._hash = hash(tuple(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ToolBox) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def subset(self, names: Iterable[str]) -> ToolBox:
         """The tools of these names, in this box's order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -44,8 +45,13 @@ def load_examples(path: Path, toolbox: ToolBox) -> list[Example]:
 
 def bundled_examples(toolbox: ToolBox) -> list[Example]:
     """The examples that come with the bundled tools, as far as the toolbox holds those."""
+    return [example for example in _all_bundled() if _runs_with(example, toolbox)]
+
+
+@cache
+def _all_bundled() -> list[Example]:
     text = resources.files(__package__).joinpath("examples.yaml").read_text(encoding="utf-8")
-    return [example for example in _parse(text, "examples.yaml") if _runs_with(example, toolbox)]
+    return _parse(text, "examples.yaml")
 
 
 def _parse(text: str, where: str) -> list[Example]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from string import Template
 from typing import Any
@@ -24,6 +24,8 @@ from planner_prompts.messages import Message, Role
 from planner_prompts.profile import FEW_SHOT, Profile
 from planner_prompts.results import result_lines
 
+_REMEMBERED = 64  # toolboxes
+
 
 def opening(
     toolbox: ToolBox, examples: Sequence[Example], question: str, profile: Profile = FEW_SHOT
@@ -32,10 +34,23 @@ def opening(
 
     `examples` are the caller's own; the bundled ones go before them where the profile has them.
     """
+    own = _worked(examples, toolbox)
+    return [*_common(toolbox, profile), *own, _message("user", question)]
+
+
+@lru_cache(_REMEMBERED)
+def _common(toolbox: ToolBox, profile: Profile) -> tuple[Message, ...]:
+    """What stands at the head of each transcript."""
     tools = "\n".join(describe(tool) for tool in toolbox) or "(none)"
-    messages = [_message("system", _text(profile.system).substitute(tools=tools))]
+    system = _message("system", _text(profile.system).substitute(tools=tools))
     bundled = bundled_examples(toolbox) if profile.bundled_examples else []
-    for example in [*bundled, *examples]:
+    return (system, *_worked(bundled, toolbox))
+
+
+def _worked(examples: Sequence[Example], toolbox: ToolBox) -> list[Message]:
+    """Examples as transcripts of runs."""
+    messages = []
+    for example in examples:
         tasks = tasks_of(example.plan, toolbox)
         messages += [
             _message("user", example.question),
@@ -43,7 +58,7 @@ def opening(
             results_message(tasks, example.results, toolbox),
             _message("assistant", ANSWER + example.answer),
         ]
-    return [*messages, _message("user", question)]
+    return messages
 
 
 def in_chat(earlier: Sequence[Message], question: str) -> str:

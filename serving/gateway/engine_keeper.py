@@ -13,7 +13,7 @@ from executor.tools import ToolBox
 from planner_prompts.examples import Example
 from serving import startup
 from serving.engine import Progress
-from serving.model import Model
+from serving.model import Model, VllmModel
 from serving.settings import Settings
 
 log = logging.getLogger("headstart.engine")
@@ -67,7 +67,7 @@ class EngineKeeper:
                 if asyncio.get_running_loop().time() - began > STEADY_SECONDS:
                     wait = FIRST_WAIT
                 log.error("%s; starting it again in %g s", error, wait)
-                self._fault = f"{error}; it is being started again"
+                self._fault = "the engine died, and is being started again"
             finally:
                 self._model = None
             await asyncio.sleep(wait)
@@ -87,7 +87,10 @@ class EngineKeeper:
                 startup.own_engine(
                     settings, toolbox, examples, self._progress, self._port, self._flags
                 ) as engine,
-                engine.connect(settings.profile) as model,
+                # Without its post mortem: that is for the log, and not for who asks.
+                VllmModel.connect(
+                    engine.url, engine.key, profile=settings.profile or engine.profile
+                ) as model,
             ):
                 yield model
                 await startup.until_dead(engine)

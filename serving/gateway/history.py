@@ -60,6 +60,7 @@ BUSY_SECONDS = 5.0  # for somebody else, such as a backup, who holds the file
 PAGE = 1_000  # events read at once
 
 T = TypeVar("T")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class KeptEvent(NamedTuple):
@@ -71,7 +72,7 @@ class KeptEvent(NamedTuple):
 
     @classmethod
     def of(cls, event: Event) -> KeptEvent:
-        return cls(event.seq, event.type, json.dumps(to_wire(event), ensure_ascii=False))
+        return cls(event.seq, event.type, _encode(to_wire(event)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,207 @@
+"""What does the gateway cost: runs a second, added latency, memory; what does it do when overrun?
+
+The gateway runs in a process of its own, on the loopback, with a scripted model: what a run takes
+without it is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+import psutil
+
+from executor.executor import Executor
+from executor.tools import ToolBox, tool
+from serving.gateway.gateway import Gateway
+from serving.gateway.history import History
+from serving.gateway.keys import Keys
+from serving.gateway.runs import Runs
+from serving.gateway.server import listen, listening
+from serving.scripted import Chunk, SteadyModel
+from serving.settings import Settings
+
+TASKS = 6
+LINE_SECONDS, ANSWER_SECONDS = 0.07, 0.05
+IDEAL_SECONDS = LINE_SECONDS * (TASKS + 1) + 2 * ANSWER_SECONDS
+RUNNING, WAITING = 200, 100
+RATE = 300  # runs a second
+ASKED = {"question": "How many are there?"}
+
+
+@tool
+async def count(thing: str) -> str:
+    return "one"
+
+
+def scripted() -> SteadyModel:
+    lines = [f'{id}. count("thing {id}")\n' for id in range(1, TASKS + 1)] + [
+        f"{TASKS + 1}. join()"
+    ]
+    plan = [Chunk(line, LINE_SECONDS) for line in lines]
+    ending = [Chunk("Answer: ", ANSWER_SECONDS), Chunk("one", ANSWER_SECONDS)]
+    return SteadyModel(plan, ending)
+
+
+async def serve(directory: Path) -> None:
+    """The gateway's process: prints its port, and serves until it is ended."""
+    settings = Settings(data_dir=directory, max_runs=RUNNING, max_waiting=WAITING)
+    model, stop = scripted(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    listener = listen("127.0.0.1", 0)
+    async with History.open(settings.history_file, 1) as history:
+        runs = Runs(history, running=RUNNING, waiting=WAITING)
+        with closing(Executor(ToolBox([count]))) as executor:
+            keys = Keys(settings.keys_file, required=False)
+            gateway = Gateway(settings, executor, (), lambda: model, runs, keys)
+            async with listening(gateway, listener):
+                print(listener.getsockname()[1], flush=True)
+                await stop.wait()
+
+
+@dataclass
+class Load:
+    """What came of requests."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)  # of those that were answered
+    refused: list[float] = field(default_factory=list)  # seconds until the refusal
+
+    async def ask(self, http: aiohttp.ClientSession) -> None:
+        began = perf_counter()
+        try:
+            async with http.post("/v1/runs", json=ASKED) as response:
+                run = await response.json()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.outcomes[type(error).__name__] += 1
+            return
+        took = perf_counter() - began
+        self.outcomes[run["status"] if response.status == 200 else str(response.status)] += 1
+        if response.status == 200:
+            self.seconds.append(took)
+        else:
+            self.refused.append(took)
+
+    def added(self, share: float) -> float:
+        """The milliseconds beyond what they had to take that this share of the answers kept to."""
+        return 1e3 * (sorted(self.seconds)[int(share * (len(self.seconds) - 1))] - IDEAL_SECONDS)
+
+
+@asynccontextmanager
+async def gateway() -> AsyncIterator[tuple[aiohttp.ClientSession, psutil.Process]]:
+    with tempfile.TemporaryDirectory() as directory:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, __file__, "--serve", directory), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        port = int(await process.stdout.readline())
+        connector = aiohttp.TCPConnector(limit=0)
+        try:
+            async with aiohttp.ClientSession(
+                f"http://127.0.0.1:{port}", connector=connector
+            ) as http:
+                await Load().ask(http)  # the first one imports Outlines
+                yield http, psutil.Process(process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+async def steady(
+    http: aiohttp.ClientSession, rate: float, seconds: float, at_once: int | None
+) -> Load:
+    """So many requests a second, whatever comes of them, but no more than so many at once."""
+    load, began = Load(), perf_counter()
+    places = asyncio.Semaphore(at_once or 1_000_000)
+
+    async def one() -> None:
+        async with places:
+            await load.ask(http)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, began + number / rate - perf_counter()))
+            group.create_task(one())
+    return load
+
+
+async def burst(http: aiohttp.ClientSession, many: int) -> Load:
+    load = Load()
+    await asyncio.gather(*(load.ask(http) for _ in range(many)))
+    return load
+
+
+async def measure(seconds: float) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    async with gateway() as (http, process):
+        await steady(http, RATE, 3.0, RUNNING)
+        before = process.memory_info().rss
+        began, cpu = perf_counter(), process.cpu_times()
+        load = await steady(http, RATE, seconds, RUNNING)
+        took = perf_counter() - began
+        busy = process.cpu_times()
+        figures["steady"] = {
+            "asked_per_second": RATE,
+            "answered_per_second": len(load.seconds) / took,
+            "outcomes": dict(load.outcomes),
+            "added_ms_p50": load.added(0.5),
+            "added_ms_p99": load.added(0.99),
+            "gateway_cpu": (busy.user + busy.system - cpu.user - cpu.system) / took,
+            "memory_growth_mb": (process.memory_info().rss - before) / 1e6,
+        }
+        show("steady", figures["steady"])
+        load = await burst(http, 1_000)
+        figures["burst"] = {
+            "outcomes": dict(load.outcomes),
+            "refused_ms_median": 1e3 * statistics.median(load.refused or [0.0]),
+            "refused_ms_last": 1e3 * max(load.refused, default=0.0),
+        }
+        show("burst of 1,000", figures["burst"])
+        capacity = figures["steady"]["answered_per_second"]
+        load = await steady(http, 5 * RATE, 10.0, None)
+        figures["overrun"] = {
+            "asked_per_second": 5 * RATE,
+            "outcomes": dict(load.outcomes),
+            "goodput": len(load.seconds) / 10.0 / capacity,
+        }
+        show("5 times as much", figures["overrun"])
+    return figures
+
+
+def show(title: str, figures: dict[str, Any]) -> None:
+    print(title)
+    for name, value in figures.items():
+        print(
+            f"  {name:22} {value if isinstance(value, dict | int) else f'{value:.2f}'}", flush=True
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.sh gateway", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the steady load")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.serve:
+        asyncio.run(serve(flags.serve))
+        return
+    figures = asyncio.run(measure(flags.seconds))
+    if flags.json:
+        flags.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
