@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 import signal
 import socket
@@ -25,6 +26,7 @@ from planner_prompts.examples import Example, load_examples
 from serving import embedded, engine_room, keys_cli, models, startup, vllm_command
 from serving.answers import AnswerForm, load_schema
 from serving.compiler import answer
+from serving.gateway import logs
 from serving.gateway.engine_keeper import EngineKeeper
 from serving.gateway.server import listen
 from serving.gateway.server import serve as serve_gateway
@@ -36,6 +38,7 @@ from serving.toolfile import load_tools
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys_cli.app, name="keys")
+log = logging.getLogger("headstart.engine")
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ANSWERED, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
@@ -107,6 +110,7 @@ def serve(
     if dry_run:
         print(shlex.join(_dry_command(settings, engine_port, flags)))
         return
+    logs.set_up()
     with listen(host, port) as listener:
         asyncio.run(_serve(settings, toolbox, worked, listener, engine_port, flags))
 
@@ -185,7 +189,9 @@ async def _model(
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
+def _progress(
+    tell: Callable[[str], object] = lambda line: errors.print(Text(line)),
+) -> Iterator[Callable[[str], None]]:
     """Shows what is being waited for: in place on a terminal, else a line for each new thing."""
     if errors.is_terminal:
         with errors.status("") as status:
@@ -197,7 +203,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         nonlocal shown
         thing = text.partition(" (")[0]  # without the seconds
         if thing != shown:
-            errors.print(Text(f"engine: {thing}"))
+            tell(f"engine: {thing}")
             shown = thing
 
     yield show
@@ -215,7 +221,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with ExitStack() as showing:
-        progress = showing.enter_context(_progress())
+        progress = showing.enter_context(_progress(log.info))
         keeper = EngineKeeper(settings, toolbox, examples, progress, engine_port, flags)
 
         def ready(model: Model) -> None:

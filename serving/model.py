@@ -18,6 +18,7 @@ from executor.errors import EngineError, UsageError
 from executor.events import Usage
 from planner_prompts.messages import Message
 from planner_prompts.profile import FEW_SHOT, Profile
+from serving import trace_context
 
 CONNECT_SECONDS = 5.0
 PostMortem = Callable[[], Awaitable[str]]
@@ -160,8 +161,11 @@ class _Server:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A request whose every failure is an EngineError."""
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        headers = trace_context.headers()
         try:
-            async with self.session.request(method, path, json=body, timeout=timeout) as response:
+            async with self.session.request(
+                method, path, json=body, timeout=timeout, headers=headers
+            ) as response:
                 if response.status >= 400:
                     raise EngineError(await _refusal(response))
                 yield response

@@ -1,4 +1,4 @@
-"""All settings in one frozen object; the only reader of the HEADSTART_* variables."""
+"""All settings in one frozen object; our only reader of the environment."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Settings:
     max_waiting: int = 128  # runs that wait for a place
     keep_days: float = 30.0  # runs in the history
     grace: float = 30.0  # for runs to end in when the gateway is to end
+    traces_endpoint: str = ""  # of an OpenTelemetry collector; empty: none
 
     engine_start: float = 900.0  # until the engine must be healthy
     engine_check: float = 180.0  # for the proof and the warming of an engine that is
@@ -59,7 +60,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Reads HEADSTART_*; raises UsageError for a value that is none."""
+        """Reads HEADSTART_* and where traces go; raises UsageError for a value that is none."""
         home = env.get("XDG_CACHE_HOME") or "~/.cache"
         cache = env.get("HEADSTART_CACHE") or f"{home}/headstart"
         default = cls()
@@ -75,6 +76,7 @@ class Settings:
             max_waiting=_whole(env, "HEADSTART_MAX_WAITING", default.max_waiting, least=0),
             keep_days=_number(env, "HEADSTART_KEEP_DAYS", default.keep_days, least=0),
             grace=_number(env, "HEADSTART_GRACE", default.grace, least=0),
+            traces_endpoint=_traces_endpoint(env),
             deadline=_number(env, "HEADSTART_DEADLINE", default.deadline, least=1),
             max_plans=_whole(env, "HEADSTART_MAX_PLANS", default.max_plans, least=1),
             max_rewrites=_whole(env, "HEADSTART_MAX_REWRITES", default.max_rewrites, least=0),
@@ -85,6 +87,12 @@ class Settings:
 def _data_dir(env: Mapping[str, str]) -> Path:
     home = env.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(env.get("HEADSTART_DATA") or f"{home}/headstart").expanduser()
+
+
+def _traces_endpoint(env: Mapping[str, str]) -> str:
+    """As OpenTelemetry has it: that of traces is whole, that of all signals is a base."""
+    base = env.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/")
+    return env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or (f"{base}/v1/traces" if base else "")
 
 
 def _profile(env: Mapping[str, str], name: str) -> Profile | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -13,8 +13,14 @@ WHOLE = 'data: {"choices": [{"delta": {"content": "ha"}, "finish_reason": "stop"
 
 
 @asynccontextmanager
-async def server(models: str = MODELS, status: int = 200, body: str = WHOLE) -> AsyncIterator[str]:
-    """Its URL; `status` and `body` are its answer to each request for text."""
+async def server(
+    models: str = MODELS,
+    status: int = 200,
+    body: str = WHOLE,
+    seen: list[Mapping[str, str]] | None = None,
+) -> AsyncIterator[str]:
+    """Its URL; `status` and `body` are its answer to each request for text, whose headers go to
+    `seen`."""
 
     async def health(_: web.Request) -> web.Response:
         return web.Response()
@@ -22,7 +28,9 @@ async def server(models: str = MODELS, status: int = 200, body: str = WHOLE) -> 
     async def list_models(_: web.Request) -> web.Response:
         return web.Response(text=models)
 
-    async def complete(_: web.Request) -> web.Response:
+    async def complete(request: web.Request) -> web.Response:
+        if seen is not None:
+            seen.append(request.headers)
         return web.Response(status=status, text=body)
 
     app = web.Application()

@@ -32,6 +32,15 @@ GOOD: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"XDG_CACHE_HOME": "/xdg"}, {"cache_dir": Path("/xdg/headstart")}),
     ({"XDG_CACHE_HOME": "/xdg", "HEADSTART_CACHE": "/data"}, {"cache_dir": Path("/data")}),
     ({"XDG_CACHE_HOME": "", "HEADSTART_CACHE": ""}, {}),
+    (
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel:4318/"},
+        {"traces_endpoint": "http://otel:4318/v1/traces"},
+    ),
+    (
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "x", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://o/t"},
+        {"traces_endpoint": "http://o/t"},
+    ),
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, {}),
 ]
 
 

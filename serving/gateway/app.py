@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
 
+from serving import trace_context
 from serving.gateway import chat, health, page, run_routes
 from serving.gateway.gateway import GATEWAY, Gateway
 from serving.gateway.keys import CALLER
@@ -20,13 +22,23 @@ _TYPES = {404: "not-found", 405: "method-not-allowed"}  # of what aiohttp itself
 
 
 def make_app(gateway: Gateway) -> web.Application:
-    middlewares = [tell_problems, know_caller]
+    middlewares = [take_trace, tell_problems, know_caller]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES)
     app[GATEWAY] = gateway
     for room in (run_routes, chat, health, page):
         app.add_routes(room.routes)
+    app.router.add_get("/metrics", make_aiohttp_handler(gateway.metrics.registry))
     app.on_response_prepare.append(page.add_headers)
     return app
+
+
+@web.middleware
+async def take_trace(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is done for a request belongs to the trace that it names."""
+    headers = request.headers
+    parents, states = headers.getall("traceparent", []), headers.getall("tracestate", [])
+    trace_context.enter(trace_context.named_by(parents, states))
+    return await handler(request)
 
 
 @web.middleware
@@ -44,14 +56,21 @@ async def tell_problems(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except Problem as problem:
-        return problem.response()
+        return _tell(request, problem)
     except web.HTTPException as error:
         if error.status < 400:
             raise
         detail = f"{request.method} {request.path}: {error.reason}"
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return Problem(_TYPES.get(error.status, "bad-request"), detail).response(allowed)
+        return _tell(request, Problem(_TYPES.get(error.status, "bad-request"), detail), allowed)
     except Exception:
         log.exception("%s %s failed by a fault of ours", request.method, request.path)
         detail = "the gateway's log has the details"
-        return Problem("internal", detail).response()
+        return _tell(request, Problem("internal", detail))
+
+
+def _tell(
+    request: web.Request, problem: Problem, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    request.app[GATEWAY].metrics.problem(problem.type).inc()
+    return problem.response(headers)

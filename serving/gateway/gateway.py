@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -18,10 +19,15 @@ from planner_prompts.messages import Message
 from serving import compiler
 from serving.gateway.bodies import Run, RunRequest
 from serving.gateway.keys import Caller, Keys
+from serving.gateway.metrics import Metrics
 from serving.gateway.problems import Problem
 from serving.gateway.runs import LiveRun, Runs
+from serving.gateway.telemetry import watched
 from serving.model import Model
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.gateway.traces import Traces
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway")
 ENGINE_RETRY_SECONDS = 10
@@ -30,7 +36,8 @@ DRAIN_RETRY_SECONDS = 30
 
 @dataclass(slots=True)
 class Gateway:
-    """What all requests share. `model` raises EngineError while no engine serves."""
+    """What all requests share. `model` raises EngineError while no engine serves; without `traces`
+    none are made."""
 
     settings: Settings
     executor: Executor
@@ -38,7 +45,12 @@ class Gateway:
     model: Callable[[], Model]
     runs: Runs
     keys: Keys
+    traces: Traces | None = None
     is_draining: bool = False
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.runs, self.executor)
 
     @property
     def toolbox(self) -> ToolBox:
@@ -86,7 +98,8 @@ class Gateway:
             created_at=datetime.now(UTC),
         )
         caller.check_start(self.runs.count(caller.name), asyncio.get_running_loop().time())
-        return self.runs.start(told(run.tell), record, caller.name)
+        watching = watched(run.id, self.metrics, self.traces)
+        return self.runs.start(told(run.tell), record, caller.name, watching)
 
     def _chosen(self, wanted: list[str] | None, caller: Caller) -> ToolBox:
         allowed = self.tools(caller)

@@ -60,7 +60,7 @@ BUSY_SECONDS = 5.0  # for somebody else, such as a backup, who holds the file
 PAGE = 1_000  # events read at once
 
 T = TypeVar("T")
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json.JSONEncoder().encode  # in ASCII: a model or a tool may write half a character
 
 
 class KeptEvent(NamedTuple):
@@ -179,7 +179,7 @@ class History:
         batch, self._waiting = self._waiting, []
         try:
             await asyncio.shield(self._writer.do(lambda db: _commit(db, batch)))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             self._waiting = batch + self._waiting
             if not self.fault:
                 log.error("the history can't be written: %s; trying again", error)

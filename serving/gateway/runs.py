@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -27,6 +32,7 @@ log = logging.getLogger("headstart.runs")
 RETRY_SECONDS = 5  # after which a run that was refused may be asked for again
 
 Answering = AbstractAsyncContextManager[EventLog]
+Watching = AbstractContextManager[Callable[[Event], None]]  # takes each event
 
 
 @dataclass(eq=False)
@@ -104,26 +110,39 @@ class Runs:
             detail = f"{len(self._tasks)} runs go on or wait; try again later"
             raise Problem("too-many-runs", detail, retry_after=RETRY_SECONDS)
 
-    def start(self, answering: Answering, run: Run, owner: str) -> LiveRun:
+    def start(self, answering: Answering, run: Run, owner: str, watching: Watching) -> LiveRun:
         """Begins a run; it goes on until it ends, or is cancelled, whoever follows it."""
         self.check_room()
         live = self._live[run.id] = LiveRun(run, owner)
         self._history.save(run, owner)
-        task = asyncio.create_task(self._carry(answering, live), name=f"run {run.id}")
+        task = asyncio.create_task(self._carry(answering, live, watching), name=f"run {run.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return live
 
-    async def _carry(self, answering: Answering, live: LiveRun) -> None:
+    async def _carry(self, answering: Answering, live: LiveRun, watching: Watching) -> None:
         try:
-            async with answering as events:
-                live.stop = events.stop
-                if live.is_cancelled:
-                    live.stop()
-                async for event in events:
-                    self._note(live, event)
+            with watching as watch:
+                async with answering as events:
+                    live.stop = events.stop
+                    if live.is_cancelled:
+                        live.stop()
+                    async for event in events:
+                        watch(event)
+                        self._note(live, event)
         except Exception:
             log.exception("run %s ended by a fault of ours", live.run.id)
+            self._break_off(live)
+
+    def _break_off(self, live: LiveRun) -> None:
+        """Ends a run that has had no last word, so that nobody waits for one."""
+        run = live.run
+        if run.ended_at is None:
+            run.status, run.ended_at = "failed", datetime.now(UTC)
+            run.error = RunError(reason="internal", message="a fault of the gateway ended it")
+            self._history.save(run, live.owner)
+            del self._live[run.id]
+            live.keep(live.kept, is_last=True)
 
     def _note(self, live: LiveRun, event: Event) -> None:
         run, is_last = live.run, isinstance(event, LAST)
@@ -189,8 +208,13 @@ def _end(run: Run, event: Event) -> None:
     run.ended_at, run.stats, run.usage = datetime.now(UTC), event.stats, event.usage
     match event:
         case RunFinished(answer=answer):
-            run.status, run.answer = "finished", answer
+            run.status, run.answer = "finished", _whole(answer)
         case RunFailed(reason=reason, message=message):
-            run.status, run.error = "failed", RunError(reason=reason, message=message)
+            run.status, run.error = "failed", RunError(reason=reason, message=_whole(message))
         case RunCancelled(reason=reason, message=message):
             run.status, run.error = "cancelled", RunError(reason=reason, message=message)
+
+
+def _whole(text: str) -> str:
+    """The text in whole characters: what a model writes may hold half of one."""
+    return text.encode(errors="replace").decode()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -21,6 +22,9 @@ from serving.gateway.keys import Keys, is_loopback
 from serving.gateway.runs import Runs
 from serving.model import Model
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.gateway.traces import Traces
 
 HEAD_SECONDS = 10.0  # in which a connection must have sent the head of its next request
 UNSENT_SECONDS = 12.0  # for which the peer may take nothing of what is sent to it
@@ -39,10 +43,13 @@ async def serve(
     """Serves until `stop` is set, then lets runs end within the grace time. `ready` is called
     when the engine serves for the first time. Raises what keeps it from that."""
     keys = Keys(settings.keys_file, required=not is_loopback(listener.getsockname()[0]))
-    async with History.open(settings.history_file, settings.keep_days) as history:
+    async with (
+        History.open(settings.history_file, settings.keep_days) as history,
+        _tracing(settings.traces_endpoint) as traces,
+    ):
         runs = Runs(history, running=settings.max_runs, waiting=settings.max_waiting)
         with closing(Executor(toolbox, max_running=settings.max_running)) as executor:
-            gateway = Gateway(settings, executor, examples, keeper.model, runs, keys)
+            gateway = Gateway(settings, executor, examples, keeper.model, runs, keys, traces)
             async with listening(gateway, listener):
                 keeping = asyncio.ensure_future(keeper.keep(ready))
                 stopping = asyncio.ensure_future(stop.wait())
@@ -56,6 +63,14 @@ async def serve(
                     keeping.cancel()
                     stopping.cancel()
                     await asyncio.wait([keeping, stopping])
+
+
+def _tracing(endpoint: str) -> AbstractAsyncContextManager[Traces | None]:
+    if not endpoint:
+        return nullcontext()
+    from serving.gateway.traces import Traces  # OpenTelemetry takes a while to import
+
+    return Traces.sent_to(endpoint)
 
 
 @asynccontextmanager
