@@ -213,6 +213,10 @@ def to_wire(event: Event) -> dict[str, Any]:
     return {"type": event.type, **members}
 
 
+def _known(kind: type[Stats | Usage], members: Mapping[str, Any]) -> dict[str, Any]:
+    return {each.name: members[each.name] for each in fields(kind)}
+
+
 def from_wire(data: Mapping[str, Any]) -> Event:
     """The event that `to_wire` made this of. Members that it doesn't know it leaves out: a newer
     program may write more. Raises ValueError for what is no event."""
@@ -220,8 +224,8 @@ def from_wire(data: Mapping[str, Any]) -> Event:
         kind = EVENTS[data["type"]]
         members = {name: data[name] for name in _NAMES[kind.type]}
         if issubclass(kind, LAST):
-            members["stats"] = Stats(**members["stats"])
-            members["usage"] = Usage(**members["usage"])
+            members["stats"] = Stats(**_known(Stats, members["stats"]))
+            members["usage"] = Usage(**_known(Usage, members["usage"]))
         return kind(**members)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no event: {error!r}") from None

@@ -175,7 +175,7 @@ class _Server:
             ) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise await self._failure(
-                f"the engine broke off its reply ({error or 'timed out'})"
+                f"the engine broke off its reply ({str(error) or 'timed out'})"
             ) from None
         except _BrokenOffError as error:
             raise await self._failure(str(error)) from None
