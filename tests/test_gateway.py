@@ -17,7 +17,7 @@ from executor.errors import EngineError
 from executor.tools import ToolBox, tool
 from planner_prompts.messages import Message
 from serving.model import Delta, Sampling
-from serving.scripted import Chunk, ScriptedModel, SteadyModel
+from serving.scripted import Chunk, Reply, ScriptedModel, SteadyModel
 from serving.settings import Settings
 
 STREAM = {"Accept": "text/event-stream"}
@@ -27,8 +27,8 @@ FOREVER = [Chunk("1. ", 0.0), Chunk("join()", 3600.0)]
 class Waiting(SteadyModel):
     """Writes when it may; tells when it is asked."""
 
-    def __init__(self) -> None:
-        super().__init__(PLAN, ENDING)
+    def __init__(self, plan: Reply = PLAN, ending: Reply = ENDING) -> None:
+        super().__init__(plan, ending)
         self.is_asked = asyncio.Event()
         self.may_end = asyncio.Event()
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from serving.gateway.traces import Traces
 
 HEAD_SECONDS = 10.0  # in which a connection must have sent the head of its next request
+LINGER_SECONDS = 2.0  # for which the rest of a refused body is read, so that the refusal is, too
 UNSENT_SECONDS = 12.0  # for which the peer may take nothing of what is sent to it
 BACKLOG = 1_024
 
@@ -82,6 +83,7 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
         make_app(gateway),
         handler_cancellation=True,  # a reader that is gone is noticed
         keepalive_timeout=HEAD_SECONDS,
+        lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,
         access_log=None,
     )
