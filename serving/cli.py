@@ -28,7 +28,7 @@ from serving.answers import AnswerForm, load_schema
 from serving.compiler import answer
 from serving.gateway import logs
 from serving.gateway.engine_keeper import EngineKeeper
-from serving.gateway.server import listen
+from serving.gateway.server import Stop, listen
 from serving.gateway.server import serve as serve_gateway
 from serving.model import Model
 from serving.picture import clean
@@ -217,9 +217,9 @@ async def _serve(
     engine_port: int,
     flags: list[str],
 ) -> None:
-    stop = asyncio.Event()
+    stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.ask)
     with ExitStack() as showing:
         progress = showing.enter_context(_progress(log.info))
         keeper = EngineKeeper(settings, toolbox, examples, progress, engine_port, flags)

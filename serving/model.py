@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
@@ -96,14 +96,15 @@ class VllmModel:
         base = url.rstrip("/").removesuffix("/v1") + "/"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # A connection kept for the next request may be closed by the server just as that is sent.
-        connector = aiohttp.TCPConnector(force_close=True)
+        connector = aiohttp.TCPConnector(force_close=True, limit=0)
         try:
             session = aiohttp.ClientSession(base, headers=headers, connector=connector)
         except ValueError:
             await connector.close()
             raise UsageError(f"{url!r} is no URL; it looks like http://host:port") from None
-        async with session:
+        async with session, AsyncExitStack() as stack:
             server = _Server(session, base, post_mortem)
+            stack.callback(server.break_off)
             async with server.request("GET", "v1/models") as response:
                 served = _context_tokens_by_name(await response.text(), base)
             chosen = name or next(iter(served), "")
@@ -122,6 +123,11 @@ class VllmModel:
     @property
     def profile(self) -> Profile:
         return self._profile
+
+    async def check(self) -> None:
+        """Raises EngineError if the engine does not serve."""
+        async with self._server.request("GET", "health"):
+            pass
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         body = {"model": self._name, "messages": list(messages)}
@@ -149,11 +155,17 @@ class VllmModel:
             yield deltas
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Server:
     session: aiohttp.ClientSession
     url: str
     post_mortem: PostMortem | None
+    responses: set[aiohttp.ClientResponse] = field(default_factory=set)  # that are being read
+
+    def break_off(self) -> None:
+        """Whoever still reads gets an error: closing the session alone, he would wait for ever."""
+        for response in list(self.responses):
+            response.close()
 
     @asynccontextmanager
     async def request(
@@ -168,7 +180,11 @@ class _Server:
             ) as response:
                 if response.status >= 400:
                     raise EngineError(await _refusal(response))
-                yield response
+                self.responses.add(response)
+                try:
+                    yield response
+                finally:
+                    self.responses.discard(response)
         except aiohttp.ClientConnectorError as error:
             raise await self._failure(
                 f"no engine answers at {self.url} ({error.os_error})"

@@ -14,7 +14,7 @@ from planner_prompts.profile import FEW_SHOT
 from serving import models, warmup
 from serving.engine import Engine, Progress, wait_until_healthy
 from serving.engine_room import EngineRoom, find_or_launch
-from serving.model import Model, VllmModel
+from serving.model import VllmModel
 from serving.models import Weights
 from serving.settings import Settings
 from serving.vllm_command import has_gpu
@@ -25,7 +25,7 @@ WATCH_SECONDS = 1.0
 @asynccontextmanager
 async def model(
     settings: Settings, toolbox: ToolBox, examples: Sequence[Example], progress: Progress
-) -> AsyncIterator[Model]:
+) -> AsyncIterator[VllmModel]:
     """Somebody else's engine if the settings name one, else our own, which then stays running."""
     if settings.engine_url:
         url, key = settings.engine_url, settings.engine_key
@@ -82,11 +82,11 @@ async def until_dead(engine: Engine) -> None:
     raise EngineError("the engine stopped" + await engine.post_mortem())
 
 
-async def until_silent(model: Model) -> None:
+async def until_silent(model: VllmModel) -> None:
     """Watches somebody else's engine for as long as it answers; then raises EngineError."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
-        await model.count_tokens([])
+        await model.check()
 
 
 async def _ready(

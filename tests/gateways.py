@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,6 @@ async def gateway(
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 client = Client(made, make_app(made), history, url, http)
                 yield client
-                await runs.close(grace=0)
+                await runs.close(0, asyncio.Event())
                 for response in client.responses:
                     response.close()

@@ -401,7 +401,7 @@ async def test_who_shuts_down_begins_nothing_and_lets_runs_end(tmp_path: Path) -
         asked = {"question": "?", "on_disconnect": "continue"}
         response = await client.post("/v1/runs", asked, **STREAM)
         client.gateway.is_draining = True
-        closing = asyncio.ensure_future(client.gateway.runs.close(grace=60))
+        closing = asyncio.ensure_future(client.gateway.runs.close(60, asyncio.Event()))
         assert (await problem(await client.get("/readyz")))[:2] == (503, "shutting-down")
         assert (await problem(await client.post("/v1/runs", asked)))[1] == "shutting-down"
         assert (await all_events(response))[-1]["type"] == "run_finished"
@@ -411,7 +411,7 @@ async def test_who_shuts_down_begins_nothing_and_lets_runs_end(tmp_path: Path) -
 async def test_what_has_not_ended_in_the_grace_time_is_cancelled(tmp_path: Path) -> None:
     async with gateway(tmp_path, SteadyModel(FOREVER, ENDING)) as client:
         response = await client.post("/v1/runs", {"question": "?"}, **STREAM)
-        await client.gateway.runs.close(grace=0)
+        await client.gateway.runs.close(0, asyncio.Event())
         assert (await all_events(response))[-1]["type"] == "run_cancelled"
 
 

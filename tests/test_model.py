@@ -103,3 +103,27 @@ async def test_no_request_goes_out_on_a_connection_that_the_server_may_be_closin
         async with VllmModel.connect(f"http://127.0.0.1:{port}") as model:
             assert [await model.count_tokens([]) for _ in range(3)] == [3, 3, 3]
         await asyncio.gather(*filter(None, answering))
+
+
+async def test_who_reads_when_the_connection_is_given_up_is_told() -> None:
+    async def say_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        body = MODELS if asked.startswith(b"GET") else HALF
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body) + 9 * (body == HALF)}\r\n\r\n"
+        writer.write((head + body).encode())
+        await reader.read()
+        writer.close()
+
+    async def read(model: VllmModel, begun: asyncio.Event) -> None:
+        async with model.stream([], Sampling(9)) as deltas:
+            async for _ in deltas:
+                begun.set()
+
+    async with await asyncio.start_server(say_half, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        async with VllmModel.connect(f"http://127.0.0.1:{port}") as model:
+            begun = asyncio.Event()
+            reading = asyncio.ensure_future(read(model, begun))
+            await begun.wait()
+        with pytest.raises(EngineError, match="broke off its reply"):
+            await reading

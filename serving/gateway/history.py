@@ -57,6 +57,7 @@ EVENTS_BEHIND = (
 FORGET = "DELETE FROM runs WHERE created < ? AND status NOT IN ('queued', 'running')"
 RETRY_SECONDS = 1.0
 BUSY_SECONDS = 5.0  # for somebody else, such as a backup, who holds the file
+AGE_SECONDS = 3600.0  # between two looks for runs that are too old
 PAGE = 1_000  # events read at once
 
 T = TypeVar("T")
@@ -111,12 +112,13 @@ class History:
                 f"can't keep the history of runs in {path}: {error}; make room there, or set "
                 "HEADSTART_DATA to another directory"
             ) from None
-        writing = asyncio.create_task(history._write())
+        tasks = [asyncio.create_task(history._write()), asyncio.create_task(history._age(days))]
         try:
             yield history
         finally:
-            writing.cancel()
-            await asyncio.wait([writing])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             await history._write_batch()
             history._writer.close()
             history._reader.close()
@@ -165,6 +167,14 @@ class History:
 
     async def _rows(self, statement: str, *values: object) -> list[Any]:
         return await self._reader.do(lambda db: db.execute(statement, values).fetchall())
+
+    async def _age(self, days: float) -> None:
+        while True:
+            await asyncio.sleep(AGE_SECONDS)
+            try:
+                await self.forget(days)
+            except sqlite3.Error as error:  # it will be tried again
+                log.error("old runs can't be deleted: %s", error)
 
     async def _write(self) -> None:
         while True:

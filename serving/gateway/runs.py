@@ -183,10 +183,15 @@ class Runs:
             live.cancel()
             await live.ended()
 
-    async def close(self, grace: float) -> None:
-        """Lets runs end by themselves for so many seconds, then cancels them."""
+    async def close(self, grace: float, at_once: asyncio.Event) -> None:
+        """Lets runs end by themselves, for so many seconds or until it is to be at once; then
+        cancels them."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+            ends = [asyncio.wait(self._tasks), at_once.wait()]
+            waits = [asyncio.ensure_future(each) for each in ends]
+            await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
         for live in self.going_on:
             live.cancel()
         if self._tasks:

@@ -32,6 +32,18 @@ UNSENT_SECONDS = 12.0  # for which the peer may take nothing of what is sent to 
 BACKLOG = 1_024
 
 
+class Stop:
+    """When the gateway is to end: asked once, it lets runs end within the grace time; asked again,
+    it cancels them."""
+
+    def __init__(self) -> None:
+        self.wanted = asyncio.Event()
+        self.at_once = asyncio.Event()
+
+    def ask(self) -> None:
+        (self.at_once if self.wanted.is_set() else self.wanted).set()
+
+
 async def serve(
     keeper: EngineKeeper,
     settings: Settings,
@@ -39,10 +51,10 @@ async def serve(
     examples: Sequence[Example],
     listener: socket.socket,
     ready: Callable[[Model], None],
-    stop: asyncio.Event,
+    stop: Stop,
 ) -> None:
-    """Serves until `stop` is set, then lets runs end within the grace time. `ready` is called
-    when the engine serves for the first time. Raises what keeps it from that."""
+    """Serves until it is to stop. `ready` is called when the engine serves for the first time.
+    Raises what keeps it from that."""
     keys = Keys(settings.keys_file, required=not is_loopback(listener.getsockname()[0]))
     async with (
         History.open(settings.history_file, settings.keep_days) as history,
@@ -53,13 +65,13 @@ async def serve(
             gateway = Gateway(settings, executor, examples, keeper.model, runs, keys, traces)
             async with listening(gateway, listener):
                 keeping = asyncio.ensure_future(keeper.keep(ready))
-                stopping = asyncio.ensure_future(stop.wait())
+                stopping = asyncio.ensure_future(stop.wanted.wait())
                 try:
                     await asyncio.wait([keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
                     if keeping.done():
                         keeping.result()
                     gateway.is_draining = True
-                    await runs.close(settings.grace)
+                    await runs.close(settings.grace, stop.at_once)
                 finally:
                     keeping.cancel()
                     stopping.cancel()
