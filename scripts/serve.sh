@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the engine in the foreground, until Ctrl-C; sets everything up on first use.
-#   ./scripts/serve.sh [--dry-run] [--port N] [--tools MODULE_OR_FILE] [--examples FILE] [-- VLLM_FLAGS...]
+# Runs gateway and engine in the foreground, until Ctrl-C; sets everything up on first use.
+#   ./scripts/serve.sh [--dry-run] [--host HOST] [--port N] [--engine-port N] [--tools MODULE_OR_FILE] [--examples FILE] [-- VLLM_FLAGS...]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 headstart=$here/../.venv/bin/headstart

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from aiohttp import web
 from executor.builtin import TOOLBOX
 from executor.executor import Executor
 from executor.tools import ToolBox
+from serving.engine import Engine
 from serving.gateway.app import make_app
 from serving.gateway.gateway import Gateway
 from serving.gateway.history import History
@@ -83,3 +86,28 @@ async def gateway(
                 await runs.close(0, asyncio.Event())
                 for response in client.responses:
                     response.close()
+
+
+@contextmanager
+def with_engine(directory: Path, engine: Engine, settings: Settings) -> Iterator[str]:
+    """The URL of a gateway with the real engine, on a loop in a thread of its own, for callers that
+    block theirs."""
+    urls: queue.Queue[str] = queue.Queue()
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+
+    async def serve() -> None:
+        async with (
+            engine.connect() as model,
+            gateway(directory, model, settings=settings) as client,
+        ):
+            urls.put(client.url)
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
+    thread.start()
+    try:
+        yield urls.get(timeout=60)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

@@ -5,17 +5,14 @@ What a model would rarely do is put between the two, as answers to the page's re
 
 from __future__ import annotations
 
-import asyncio
 import json
-import queue
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gateways import gateway
+from gateways import with_engine
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -62,24 +59,8 @@ STATS = {
 def page_url(
     engine: Engine, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A gateway with the real engine, on a loop of its own: a browser's calls block this one."""
-    urls: queue.Queue[str] = queue.Queue()
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-
-    async def serve() -> None:
-        async with (
-            engine.connect() as model,
-            gateway(tmp_path_factory.mktemp("gateway"), model, settings=settings) as client,
-        ):
-            urls.put(client.url)
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
-    thread.start()
-    yield urls.get(timeout=60)
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+    with with_engine(tmp_path_factory.mktemp("gateway"), engine, settings) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

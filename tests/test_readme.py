@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from gateways import with_engine
 
 from executor.builtin import TOOLBOX
 from executor.tools import ToolBox
@@ -18,7 +19,7 @@ from serving.toolfile import load_tools
 README = (Path(__file__).parent.parent / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
 YAML = re.findall(r"```yaml\n(.*?)```", README, re.S)
-TOOLS, RUN, EXECUTOR = PYTHON
+OPENAI, CLIENT, TOOLS, RUN, EXECUTOR = PYTHON
 
 
 def test_the_two_commands_stand_at_the_top() -> None:
@@ -57,3 +58,17 @@ def test_a_run_from_python(
     (tmp_path / "block.py").write_text(RUN)
     runpy.run_path(str(tmp_path / "block.py"))
     assert capsys.readouterr().out.splitlines()[-1].endswith(" run_finished")
+
+
+@pytest.mark.engine
+def test_the_ways_to_call_the_service(
+    engine: Engine, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with with_engine(tmp_path, engine, settings) as url:
+        for block in (OPENAI, CLIENT):
+            (tmp_path / "block.py").write_text(block.replace("http://127.0.0.1:8080", url))
+            runpy.run_path(str(tmp_path / "block.py"))
+    height, *events, answer = capsys.readouterr().out.splitlines()
+    assert "28251" in height
+    assert events[-1].endswith(" run_finished")
+    assert "Everest" in answer
