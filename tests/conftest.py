@@ -35,6 +35,7 @@ hypothesis.settings.load_profile("any machine")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--simulations", type=int, default=1_000, help="how many random worlds")
+    parser.addoption("--kills", type=int, default=3, help="of the gateway, under load")
     parser.addoption("--simulation", type=int, help="only this one")
 
 

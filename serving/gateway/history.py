@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -77,10 +77,24 @@ class KeptEvent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
-    statement: str
-    values: tuple[object, ...]
-    then: Callable[[], None] | None
+class _Batch:
+    """What is written in one transaction: runs as they then stand, events, and who is told."""
+
+    runs: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    events: list[tuple[object, ...]] = field(default_factory=list)
+    then: list[Callable[[], None]] = field(default_factory=list)
+
+    def save(self, run: Run, owner: str) -> None:
+        created = run.created_at.timestamp()
+        self.runs[run.id] = (run.id, owner, created, run.status, run.model_dump_json())
+
+    def behind(self, other: _Batch) -> _Batch:
+        """Both, in this order."""
+        return _Batch(
+            {**other.runs, **self.runs},
+            [*other.events, *self.events],
+            [*other.then, *self.then],
+        )
 
 
 class History:
@@ -90,7 +104,7 @@ class History:
         self._path = path
         self._writer = _Connection(path)
         self._reader = _Connection(path)
-        self._waiting: list[_Write] = []
+        self._waiting = _Batch()
         self._has_some = asyncio.Event()
         self.fault = ""
         """Why nothing can be written at present; empty if it can."""
@@ -125,14 +139,13 @@ class History:
 
     def save(self, run: Run, owner: str) -> None:
         """Keeps a run as it now stands."""
-        self._put(_saving(run, owner))
+        self._waiting.save(run, owner)
+        self._has_some.set()
 
     def add(self, run_id: str, event: KeptEvent, then: Callable[[], None]) -> None:
         """Keeps an event, and calls `then` when it is kept."""
-        self._put(_Write(SAVE_EVENT, (run_id, *event), then))
-
-    def _put(self, write: _Write) -> None:
-        self._waiting.append(write)
+        self._waiting.events.append((run_id, *event))
+        self._waiting.then.append(then)
         self._has_some.set()
 
     async def run(self, id: str, owner: str | None) -> Run | None:
@@ -186,19 +199,18 @@ class History:
 
     async def _write_batch(self) -> bool:
         """Whether all that waited is kept now; else it waits on."""
-        batch, self._waiting = self._waiting, []
+        batch, self._waiting = self._waiting, _Batch()
         try:
             await asyncio.shield(self._writer.do(lambda db: _commit(db, batch)))
         except (sqlite3.Error, ValueError) as error:
-            self._waiting = batch + self._waiting
+            self._waiting = self._waiting.behind(batch)
             if not self.fault:
                 log.error("the history can't be written: %s; trying again", error)
             self.fault = str(error)
             return False
         self.fault = ""
-        for each in batch:
-            if each.then is not None:
-                each.then()
+        for tell in batch.then:
+            tell()
         return True
 
 
@@ -241,11 +253,11 @@ def _prepare(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"it is of version {version}, and this program's is {VERSION}")
 
 
-def _commit(db: sqlite3.Connection, batch: list[_Write]) -> None:
+def _commit(db: sqlite3.Connection, batch: _Batch) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
-        for each in batch:
-            db.execute(each.statement, each.values)
+        db.executemany(SAVE_RUN, batch.runs.values())  # before the events, which refer to them
+        db.executemany(SAVE_EVENT, batch.events)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -272,9 +284,6 @@ def _interrupt(db: sqlite3.Connection) -> None:
         )
         run.status, run.ended_at, run.stats = "interrupted", now, last.stats
         run.error = RunError(reason=last.reason, message=message)
-        _commit(db, [_Write(SAVE_EVENT, (id, *KeptEvent.of(last)), None), _saving(run, owner)])
-
-
-def _saving(run: Run, owner: str) -> _Write:
-    created = run.created_at.timestamp()
-    return _Write(SAVE_RUN, (run.id, owner, created, run.status, run.model_dump_json()), None)
+        batch = _Batch(events=[(id, *KeptEvent.of(last))])
+        batch.save(run, owner)
+        _commit(db, batch)
