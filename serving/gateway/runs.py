@@ -29,6 +29,7 @@ from serving.gateway.problems import Problem
 
 log = logging.getLogger("headstart.runs")
 
+KEEP_SECONDS = 5.0  # for the history to keep the last words of runs
 RETRY_SECONDS = 5  # after which a run that was refused may be asked for again
 
 Answering = AbstractAsyncContextManager[EventLog]
@@ -187,15 +188,18 @@ class Runs:
         """Lets runs end by themselves, for so many seconds or until it is to be at once; then
         cancels them."""
         if self._tasks:
-            ends = [asyncio.wait(self._tasks), at_once.wait()]
-            waits = [asyncio.ensure_future(each) for each in ends]
-            await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
-        for live in self.going_on:
+            ended = asyncio.ensure_future(asyncio.wait(self._tasks))
+            hurried = asyncio.ensure_future(at_once.wait())
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait([ended, hurried], timeout=grace, return_when=first)
+            ended.cancel()
+            hurried.cancel()
+        lives = self.going_on
+        for live in lives:
             live.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if lives:  # whoever follows one is to have its last word
+            ends = [asyncio.ensure_future(live.ended()) for live in lives]
+            await asyncio.wait(ends, timeout=KEEP_SECONDS)
 
 
 @contextmanager
