@@ -27,6 +27,7 @@ import psutil
 from executor.executor import Executor
 from executor.tools import ToolBox, tool
 from serving.gateway.gateway import Gateway
+from serving.gateway.guarded import Guard
 from serving.gateway.history import History
 from serving.gateway.keys import Keys
 from serving.gateway.runs import Runs
@@ -64,9 +65,9 @@ async def serve(directory: Path) -> None:
     listener = listen("127.0.0.1", 0)
     async with History.open(settings.history_file, 1) as history:
         runs = Runs(history, running=RUNNING, waiting=WAITING)
-        with closing(Executor(ToolBox([count]))) as executor:
+        with closing(Executor(ToolBox([count]))) as executor, closing(Guard()) as guard:
             keys = Keys(settings.keys_file, required=False)
-            gateway = Gateway(settings, executor, (), lambda: model, runs, keys)
+            gateway = Gateway(settings, executor, (), lambda: model, runs, keys, guard)
             async with listening(gateway, listener):
                 print(listener.getsockname()[1], flush=True)
                 await stop.wait()

@@ -42,6 +42,10 @@ class AnswerForm:
         check_answer(type, backend)
         return cls(own, type)
 
+    async def fault(self, answer: str) -> str:
+        """As `fault_in` tells it."""
+        return self.fault_in(answer)
+
     def fault_in(self, answer: str) -> str:
         """Why the text is no JSON that fits the schema; empty if it is."""
         import jsonschema  # costs a tenth of a second, and most questions don't need it

@@ -74,13 +74,13 @@ class Run:
         settings: Settings,
         examples: Sequence[Example] = (),
         earlier: Sequence[Message] = (),
-        answer_schema: Schema | None = None,
+        answer_schema: Schema | AnswerForm | None = None,
         executor: Executor | None = None,
         place: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         """`examples` are worked examples for the caller's own tools, `earlier` what was said in the
-        chat that the question ends. With `answer_schema`, a JSON Schema, the answer is JSON that
-        fits it, spelled on one line.
+        chat that the question ends. With `answer_schema`, a JSON Schema or a form that is made
+        of one, the answer is JSON that fits it, spelled on one line.
 
         Runs that share an `executor`, one that has all tools of the toolbox, share their limits;
         without, a run has its own. Where those are few it has a `place` to take: it waits for that
@@ -99,8 +99,10 @@ class Run:
         self.toolbox = toolbox
         self._model = Metered(model)
         self._settings = settings
-        backend = settings.backend
-        self._form = None if answer_schema is None else AnswerForm.of(answer_schema, backend)
+        if answer_schema is None or isinstance(answer_schema, AnswerForm):
+            self._form = answer_schema
+        else:
+            self._form = AnswerForm.of(answer_schema, settings.backend)
         self._executor = executor
         self._place = place or nullcontext()
         asked = render.in_chat(earlier, question)

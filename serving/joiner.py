@@ -90,7 +90,7 @@ async def _ending_in_form(
     ending = Ending(text)
     if delta.finish_reason == "length":  # half of a number is a number, too
         return ending, f"it is cut off after {sampling.max_tokens} tokens; be brief"
-    return ending, form.fault_in(ending.answer or "")
+    return ending, await form.fault(ending.answer or "")
 
 
 def _checked(text: str, sampling: Sampling) -> Ending:

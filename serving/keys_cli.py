@@ -23,7 +23,9 @@ def add(
     ] = "",
     max_runs: Annotated[int | None, typer.Option("--max-runs", min=1, help="At once.")] = None,
     per_minute: Annotated[int | None, typer.Option("--per-minute", min=1)] = None,
-    days: Annotated[float | None, typer.Option("--days", help="It expires after these.")] = None,
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, max=36500, help="It expires after these.")
+    ] = None,
 ) -> None:
     """Makes a key and prints it, this once."""
     allowed = tuple(each.strip() for each in tools.split(",")) if tools else None

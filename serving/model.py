@@ -195,6 +195,10 @@ class _Server:
             ) from None
         except _BrokenOffError as error:
             raise await self._failure(str(error)) from None
+        except RuntimeError:
+            if not self.session.closed:
+                raise
+            raise await self._failure("the engine is not in use any more") from None
 
     async def _failure(self, message: str) -> EngineError:
         return EngineError(message + (await self.post_mortem() if self.post_mortem else ""))

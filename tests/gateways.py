@@ -20,6 +20,7 @@ from executor.tools import ToolBox
 from serving.engine import Engine
 from serving.gateway.app import make_app
 from serving.gateway.gateway import Gateway
+from serving.gateway.guarded import Guard
 from serving.gateway.history import History
 from serving.gateway.keys import Keys
 from serving.gateway.runs import Runs
@@ -75,9 +76,12 @@ async def gateway(
     model = model or quick_model()
     async with History.open(settings.history_file, settings.keep_days) as history:
         runs = Runs(history, running=settings.max_runs, waiting=settings.max_waiting)
-        with closing(Executor(toolbox, max_running=settings.max_running)) as executor:
+        with (
+            closing(Executor(toolbox, max_running=settings.max_running)) as executor,
+            closing(Guard()) as guard,
+        ):
             keys = Keys(settings.keys_file, required=False)
-            made = Gateway(settings, executor, (), lambda: model, runs, keys)
+            made = Gateway(settings, executor, (), lambda: model, runs, keys, guard)
             listener = listen("127.0.0.1", 0)
             async with listening(made, listener), aiohttp.ClientSession() as http:
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -15,7 +15,7 @@ from test_gateway import FOREVER, Waiting, problem, until
 
 from executor.errors import EngineError
 from serving.model import Model
-from serving.scripted import ScriptedModel, SteadyModel
+from serving.scripted import Chunk, ScriptedModel, SteadyModel
 from serving.settings import Settings
 
 HELLO: list[Any] = [{"role": "user", "content": "What is 21 * 2?"}]
@@ -178,3 +178,13 @@ async def test_who_goes_away_ends_his_run(tmp_path: Path, stream: bool) -> None:
         asking.cancel()
         await until(client, f"/v1/runs/{live.run.id}", "run_cancelled")
         assert model.open_streams == 0
+
+
+async def test_half_a_character_breaks_no_stream(tmp_path: Path) -> None:
+    halves = [Chunk("Answer: "), Chunk("\ud83d"), Chunk("\ude00!")]
+    async with clients(tmp_path, SteadyModel(PLAN, halves)) as (theirs, client):
+        stream = await theirs.chat.completions.create(model="scripted", messages=HELLO, stream=True)
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
+        assert "".join(pieces).endswith("!")
+        [run] = (await (await client.get("/v1/runs")).json())["runs"]
+        assert (run["status"], run["answer"]) == ("finished", "??!")

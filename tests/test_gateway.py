@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -16,6 +17,7 @@ from gateways import ENDING, PLAN, Client, gateway, quick_model
 from executor.errors import EngineError
 from executor.tools import ToolBox, tool
 from planner_prompts.messages import Message
+from serving.gateway.history import KeptEvent
 from serving.model import Delta, Sampling
 from serving.scripted import Chunk, Reply, ScriptedModel, SteadyModel
 from serving.settings import Settings
@@ -432,3 +434,71 @@ async def test_tools_keep_their_limits_over_all_runs(tmp_path: Path) -> None:
         runs = await asyncio.gather(*(client.post("/v1/runs", {"question": "?"}) for _ in range(5)))
         assert [(await run.json())["status"] for run in runs] == ["finished"] * 5
         assert most == 1
+
+
+async def test_a_fault_of_ours_in_a_run_ends_it_for_all_who_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def inc(self) -> None:
+            raise KeyError("ours")
+
+    async with gateway(tmp_path) as client:
+        monkeypatch.setattr(client.gateway.metrics, "task", lambda *_: Broken())
+        response = await client.post("/v1/runs", {"question": "?"}, **STREAM)
+        events = await all_events(response)
+        assert (events[-1]["type"], events[-1]["reason"]) == ("run_failed", "internal")
+        assert [event["seq"] for event in events] == list(range(len(events)))
+        run = await (await client.get(response.headers["Location"])).json()
+        assert (run["status"], run["error"]["reason"]) == ("failed", "internal")
+        assert "ours" in caplog.text
+
+
+async def test_a_packed_body_is_not_unpacked(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        packed = gzip.compress(b'{"question": "?"}')
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        response = await client.send("POST", "/v1/runs", data=packed, headers=headers)
+        assert (await problem(response))[:2] == (415, "unsupported-media-type")
+
+
+async def test_a_head_has_no_events(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        run = await (await client.post("/v1/runs", {"question": "?"})).json()
+        response = await client.send("HEAD", f"/v1/runs/{run['id']}/events")
+        assert response.status == 405
+
+
+async def test_a_body_with_very_many_faults_is_refused_in_few_words(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        for path, asked in (
+            ("/v1/runs", {"question": "?", "tools": [1] * 100_000}),
+            ("/v1/chat/completions", {"model": "scripted", "messages": [{}] * 100_000}),
+        ):
+            response = await client.post(path, asked)
+            assert (await problem(response))[:2] == (422, "invalid-request")
+            assert len(await response.read()) < 10_000
+
+
+async def test_a_list_has_long_questions_shortened(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        run = await (await client.post("/v1/runs", {"question": "x" * 20_000})).json()
+        [listed] = (await (await client.get("/v1/runs")).json())["runs"]
+        assert len(listed["question"]) < 1_100
+        assert len((await (await client.get(f"/v1/runs/{run['id']}")).json())["question"]) == 20_000
+
+
+async def test_a_fault_of_ours_in_a_stream_cuts_it_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(event: KeptEvent) -> str:
+        if event.type == "task_sealed":
+            raise KeyError("ours")
+        return f"data: {event.json}\n\n"
+
+    monkeypatch.setattr("serving.gateway.streams._message", fail)
+    async with gateway(tmp_path) as client:
+        response = await client.post("/v1/runs", {"question": "?"}, **STREAM)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+        assert "ours" in caplog.text

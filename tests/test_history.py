@@ -18,7 +18,7 @@ from test_gateway import STREAM, all_events, messages
 
 from executor.errors import UsageError
 from serving.gateway.bodies import Run
-from serving.gateway.history import History
+from serving.gateway.history import History, KeptEvent
 
 SERVER = """
 import asyncio, sys
@@ -109,7 +109,7 @@ async def test_runs_are_forgotten_after_their_days(tmp_path: Path) -> None:
         for id, days in (("young", 29), ("old", 31)):
             made = now - timedelta(days=days)
             run = Run(id=id, status="finished", question="?", tools=[], created_at=made)
-            history.save(run, "")
+            history.save(run, "", lambda: None)
     async with History.open(tmp_path / "history.db", 30) as history:
         assert [run.id for run in await history.runs(None, None, 10)] == ["young"]
 
@@ -156,3 +156,60 @@ async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     async with History.open(tmp_path / "made" / "history.db", 30):
         pass
     assert (tmp_path / "made" / "history.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_second_gateway_with_the_same_history_does_not_begin(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        with pytest.raises(UsageError, match=r"another gateway keeps its history in .*history\.db"):
+            async with gateway(tmp_path):
+                pass
+        run = await (await client.post("/v1/runs", {"question": "?"})).json()
+        assert run["status"] == "finished"
+
+
+async def test_a_run_that_can_not_be_kept_costs_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = []
+    async with History.open(tmp_path / "history.db", 30) as history:
+        history.add("no such run", KeptEvent(0, "replan", "{}"), lambda: kept.append("bad"))
+        run = Run(id="good", status="queued", question="?", tools=[], created_at=datetime.now(UTC))
+        history.save(run, "", lambda: kept.append("run"))
+        history.add("good", KeptEvent(0, "replan", "{}"), lambda: kept.append("event"))
+    assert "no such run can't be kept" in caplog.text
+    async with History.open(tmp_path / "history.db", 30) as history:
+        first = await anext(history.events("good", -1))
+    assert first[0] == KeptEvent(0, "replan", "{}")
+
+
+async def test_nothing_is_shown_before_it_is_kept(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        asking = asyncio.ensure_future(client.post("/v1/runs", {"question": "?"}))
+        with sqlite3.connect(tmp_path / "history.db") as reading:
+            while not asking.done():
+                for live in client.gateway.runs.going_on:
+                    if live.shown is not None:
+                        rows = reading.execute(
+                            "SELECT status FROM runs WHERE id = ?", [live.run.id]
+                        )
+                        [(status,)] = rows.fetchall()
+                        assert (live.shown.status, status) != ("finished", "queued")
+                await asyncio.sleep(0)
+        reading.close()
+        await asking
+
+
+async def test_a_run_with_events_of_another_version_is_interrupted_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async with History.open(tmp_path / "history.db", 30) as history:
+        made = datetime.now(UTC)
+        run = Run(id="old", status="running", question="?", tools=[], created_at=made)
+        history.save(run, "", lambda: None)
+        odd = '{"type": "mood", "seq": 0, "at": 1.5}'
+        history.add("old", KeptEvent(0, "mood", odd), lambda: None)
+    async with History.open(tmp_path / "history.db", 30) as history:
+        [found] = await history.runs(None, None, 10)
+        assert found.status == "interrupted"
+        [[_, last]] = [page async for page in history.events("old", -1)]
+        assert (last.seq, last.type) == (1, "run_failed")

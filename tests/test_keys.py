@@ -130,6 +130,7 @@ def test_a_key_begins_so_many_runs_a_minute() -> None:
     for now, waits in [(0.0, None), (10.0, None), (20.0, 41), (60.0, None), (61.0, 10)]:
         if waits is None:
             caller.check_start(0, now)
+            caller.note_start(now)
         else:
             with pytest.raises(Problem) as refused:
                 caller.check_start(0, now)
@@ -206,7 +207,12 @@ def test_the_command_makes_lists_and_removes_keys(tmp_path: Path) -> None:
 
     code, made, _ = run("add", "crm", "--tools", "search, calculate", "--per-minute", "60")
     assert (code, made[:3], len(made)) == (0, "hs_", 47)
-    run("add", "old", "--days", "-1")
+    keys.add(
+        tmp_path / "keys.json", "old", tools=None, max_runs=None, runs_per_minute=None, days=-1.0
+    )
+    for days in ("nan", "1e12", "-1"):
+        code, _, complaint = run("add", "never", "--days", days)
+        assert (code, "Traceback" in complaint) == (2, False)
     _, listed, _ = run("list")
     [_, crm, old] = [line.split() for line in listed.splitlines()]
     assert crm == ["crm", "search,", "calculate", "any", "60", "never"]

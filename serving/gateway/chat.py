@@ -212,4 +212,4 @@ def _failure(run: Run) -> Problem:
 
 
 def _data(item: dict[str, Any]) -> str:
-    return f"data: {json.dumps(item, ensure_ascii=False)}\n\n"
+    return f"data: {json.dumps(item)}\n\n"  # in ASCII: a model may write half a character

@@ -61,7 +61,7 @@ class EngineKeeper:
                     if not was_ready:
                         ready(model)
                     was_ready = True
-            except EngineError as error:
+            except Exception as error:  # whatever it is: the history and the page are still of use
                 if not was_ready:
                     raise
                 if asyncio.get_running_loop().time() - began > STEADY_SECONDS:

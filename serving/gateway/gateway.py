@@ -13,11 +13,14 @@ from aiohttp import web
 from executor.errors import EngineError, RunError, UsageError
 from executor.events import told
 from executor.executor import Executor
+from executor.schema_size import Schema
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
 from planner_prompts.messages import Message
 from serving import compiler
+from serving.answers import AnswerForm
 from serving.gateway.bodies import Run, RunRequest
+from serving.gateway.guarded import Guard
 from serving.gateway.keys import Caller, Keys
 from serving.gateway.metrics import Metrics
 from serving.gateway.problems import Problem
@@ -45,6 +48,7 @@ class Gateway:
     model: Callable[[], Model]
     runs: Runs
     keys: Keys
+    guard: Guard
     traces: Traces | None = None
     is_draining: bool = False
     metrics: Metrics = field(init=False)
@@ -78,10 +82,11 @@ class Gateway:
 
         `earlier` is what was said in the chat that the question ends.
         """
-        model = self.check_ready()
-        self.runs.check_room()
+        self._check(caller)
         try:
-            run = self._run(wanted, model, self._chosen(wanted.tools, caller), earlier)
+            form = await self._form(wanted.answer_schema)
+            tools = self._chosen(wanted.tools, caller)
+            run = self._run(wanted, self.check_ready(), tools, form, earlier)
             await run.check_room()
         except EngineError as error:
             raise _unavailable(error) from None
@@ -97,9 +102,19 @@ class Gateway:
             metadata=wanted.metadata,
             created_at=datetime.now(UTC),
         )
-        caller.check_start(self.runs.count(caller.name), asyncio.get_running_loop().time())
+        self._check(caller)  # once more: others have begun, or the end has, since
+        caller.note_start(asyncio.get_running_loop().time())
         watching = watched(run.id, self.metrics, self.traces)
         return self.runs.start(told(run.tell), record, caller.name, watching)
+
+    def _check(self, caller: Caller) -> None:
+        """Whether a run of his may begin now."""
+        self.check_ready()
+        self.runs.check_room()
+        caller.check_start(self.runs.count(caller.name), asyncio.get_running_loop().time())
+
+    async def _form(self, schema: Schema | None) -> AnswerForm | None:
+        return None if schema is None else await self.guard.form(schema, self.settings.backend)
 
     def _chosen(self, wanted: list[str] | None, caller: Caller) -> ToolBox:
         allowed = self.tools(caller)
@@ -112,7 +127,12 @@ class Gateway:
         return chosen
 
     def _run(
-        self, wanted: RunRequest, model: Model, toolbox: ToolBox, earlier: Sequence[Message]
+        self,
+        wanted: RunRequest,
+        model: Model,
+        toolbox: ToolBox,
+        form: AnswerForm | None,
+        earlier: Sequence[Message],
     ) -> compiler.Run:
         most = self.settings
         return compiler.Run(
@@ -126,7 +146,7 @@ class Gateway:
             ),
             examples=self.examples,
             earlier=earlier,
-            answer_schema=wanted.answer_schema,
+            answer_schema=form,
             executor=self.executor,
             place=self.runs.places,
         )

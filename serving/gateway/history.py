@@ -9,16 +9,17 @@ though not a power cut.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 from executor.errors import UsageError
 from executor.events import Event, RunFailed, from_wire, to_wire
@@ -57,6 +58,7 @@ EVENTS_BEHIND = (
 )
 FORGET = "DELETE FROM runs WHERE created < ? AND status NOT IN ('queued', 'running')"
 RETRY_SECONDS = 1.0
+CLOSING_TRIES = 5  # before what can't be written is given up
 BUSY_SECONDS = 5.0  # for somebody else, such as a backup, who holds the file
 AGE_SECONDS = 3600.0  # between two looks for runs that are too old
 PAGE = 1_000  # events read at once
@@ -81,13 +83,19 @@ class KeptEvent(NamedTuple):
 class _Batch:
     """What is written in one transaction: runs as they then stand, events, and who is told."""
 
-    runs: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    runs: dict[object, tuple[object, ...]] = field(default_factory=dict)
     events: list[tuple[object, ...]] = field(default_factory=list)
     then: list[Callable[[], None]] = field(default_factory=list)
 
     def save(self, run: Run, owner: str) -> None:
         created = run.created_at.timestamp()
         self.runs[run.id] = (run.id, owner, created, run.status, run.model_dump_json())
+
+    def by_run(self) -> Iterator[tuple[object, _Batch]]:
+        """The parts of it that belong to one run each."""
+        for id in {*self.runs, *(run_id for run_id, *_ in self.events)}:
+            runs = {id: self.runs[id]} if id in self.runs else {}
+            yield id, _Batch(runs, [event for event in self.events if event[0] == id])
 
     def behind(self, other: _Batch) -> _Batch:
         """Both, in this order."""
@@ -107,6 +115,7 @@ class History:
         self._reader = _Connection(path)
         self._waiting = _Batch()
         self._has_some = asyncio.Event()
+        self._is_closing = False
         self.fault = ""
         """Why nothing can be written at present; empty if it can."""
 
@@ -115,32 +124,39 @@ class History:
     async def open(cls, path: Path, days: float) -> AsyncIterator[History]:
         """Opens or makes the file, forgets runs older than so many days, and marks those that a
         crash has interrupted. Raises UsageError if it can't be used."""
-        history = cls(path)
+        history, lock = cls(path), None
         try:
-            _make(path)
+            lock = _make(path)
             await history._writer.do(_prepare)
             await history._writer.do(_interrupt)
             await history.forget(days)
         except (sqlite3.Error, OSError) as error:
             history._writer.close()
+            if lock is not None:
+                lock.close()
+            if isinstance(error, BlockingIOError):
+                raise UsageError(f"another gateway keeps its history in {path}") from None
             raise UsageError(
                 f"can't keep the history of runs in {path}: {error}; make room there, or set "
                 "HEADSTART_DATA to another directory"
             ) from None
-        tasks = [asyncio.create_task(history._write()), asyncio.create_task(history._age(days))]
+        writing = asyncio.create_task(history._write())
+        aging = asyncio.create_task(history._age(days))
         try:
             yield history
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            await history._write_batch()
+            aging.cancel()
+            history._is_closing = True
+            history._has_some.set()
+            await asyncio.wait([writing, aging])
             history._writer.close()
             history._reader.close()
+            lock.close()
 
-    def save(self, run: Run, owner: str) -> None:
-        """Keeps a run as it now stands."""
+    def save(self, run: Run, owner: str, then: Callable[[], None]) -> None:
+        """Keeps a run as it now stands, and calls `then` when that is kept."""
         self._waiting.save(run, owner)
+        self._waiting.then.append(then)
         self._has_some.set()
 
     def add(self, run_id: str, event: KeptEvent, then: Callable[[], None]) -> None:
@@ -191,19 +207,23 @@ class History:
                 log.error("old runs can't be deleted: %s", error)
 
     async def _write(self) -> None:
-        while True:
+        tries = CLOSING_TRIES
+        while not self._is_closing or (self._waiting.then and tries):
             await self._has_some.wait()
             self._has_some.clear()
             if not await self._write_batch():
+                tries -= self._is_closing
                 await asyncio.sleep(RETRY_SECONDS)
                 self._has_some.set()
+        if self._waiting.then:
+            log.error("%d runs and events are lost: %s", len(self._waiting.then), self.fault)
 
     async def _write_batch(self) -> bool:
         """Whether all that waited is kept now; else it waits on."""
         batch, self._waiting = self._waiting, _Batch()
         try:
-            await asyncio.shield(self._writer.do(lambda db: _commit(db, batch)))
-        except (sqlite3.Error, ValueError) as error:
+            await self._writer.do(lambda db: _commit(db, batch))
+        except sqlite3.OperationalError as error:  # a full disk, or one who holds the file
             self._waiting = self._waiting.behind(batch)
             if not self.fault:
                 log.error("the history can't be written: %s; trying again", error)
@@ -239,10 +259,19 @@ class _Connection:
         self._thread.shutdown()
 
 
-def _make(path: Path) -> None:
-    """A file that only its owner can read: it holds what people asked."""
+def _make(path: Path) -> TextIO:
+    """A file that only its owner can read: it holds what people asked. Returns its lock: a second
+    gateway would take the first one's runs for interrupted. Raises BlockingIOError if there is one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
+    lock = path.with_suffix(".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 def _prepare(db: sqlite3.Connection) -> None:
@@ -255,6 +284,18 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _commit(db: sqlite3.Connection, batch: _Batch) -> None:
+    """Writes a batch; of one that can't be, each run by itself, so that it costs only that one."""
+    try:
+        _write_all(db, batch)
+    except (sqlite3.IntegrityError, ValueError):
+        for id, part in batch.by_run():
+            try:
+                _write_all(db, part)
+            except (sqlite3.IntegrityError, ValueError):
+                log.exception("run %s can't be kept, by a fault of ours", id)
+
+
+def _write_all(db: sqlite3.Connection, batch: _Batch) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         _insert(db, SAVE_RUNS, list(batch.runs.values()))  # first: the events refer to them
@@ -283,14 +324,15 @@ def _interrupt(db: sqlite3.Connection) -> None:
     ).fetchall()
     for id, owner, text in open_runs:
         run = Run.model_validate_json(text)
-        times, at, seq = Times(), 0.0, -1
-        for _, _, event in db.execute(EVENTS_BEHIND, (id, -1, -1)):
-            kept = from_wire(json.loads(event))
-            times.note(kept)
-            at, seq = kept.at, kept.seq
+        times, at = Times(), 0.0
+        events = db.execute(EVENTS_BEHIND, (id, -1, -1)).fetchall()
+        for _, _, event in events:
+            at = json.loads(event).get("at", at)
+            with suppress(ValueError):  # of another version
+                times.note(from_wire(json.loads(event)))
         message = "the gateway ended while the run went on; ask again"
         last = RunFailed(
-            seq=seq + 1, at=at, reason="interrupted", message=message, stats=times.stats(at)
+            seq=len(events), at=at, reason="interrupted", message=message, stats=times.stats(at)
         )
         run.status, run.ended_at, run.stats = "interrupted", now, last.stats
         run.error = RunError(reason=last.reason, message=message)

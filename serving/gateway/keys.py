@@ -73,8 +73,8 @@ class Caller:
         return self.key is None or self.key.tools is None or tool in self.key.tools
 
     def check_start(self, going_on: int, now: float) -> None:
-        """One run more, beside so many of its own that go on. Raises Problem if that is too many.
-        `now` is in seconds, of any clock that only goes forward."""
+        """Raises Problem if one run more, beside so many of its own that go on, is too many. `now`
+        is in seconds, of any clock that only goes forward."""
         if self.key is None:
             return
         most, rate = self.key.max_runs, self.key.runs_per_minute
@@ -88,6 +88,10 @@ class Caller:
                 wait = 1 + int(self._starts[0] + MINUTE - now)
                 detail = f"the key {self.name} may begin {rate} runs a minute, and has done so"
                 raise Problem("too-many-runs", detail, retry_after=wait)
+
+    def note_start(self, now: float) -> None:
+        """A run begins."""
+        if self.key is not None and self.key.runs_per_minute is not None:
             self._starts.append(now)
 
 

@@ -12,6 +12,7 @@ from serving.gateway.problems import Problem
 
 BODY_SECONDS = 10.0  # in which a whole body must have come
 BODY_BYTES = 1_000_000
+MOST_FAULTS = 20  # that are told
 LEAST_PAGE, MOST_PAGE = 1, 100
 
 T = TypeVar("T", bound=BaseModel)
@@ -22,6 +23,8 @@ async def body(request: web.Request, kind: type[T]) -> T:
     if request.content_type != "application/json":
         detail = f"the body is {request.content_type}; send application/json"
         raise Problem("unsupported-media-type", detail)
+    if "Content-Encoding" in request.headers:
+        raise Problem("unsupported-media-type", "the body is packed; send it as it is")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             data = await request.read()
@@ -34,6 +37,9 @@ async def body(request: web.Request, kind: type[T]) -> T:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
+        if error.error_count() > MOST_FAULTS:
+            detail = f"the body has {error.error_count()} faults, too many to tell"
+            raise Problem("invalid-request", detail) from None
         faults = [
             {"at": ".".join(map(str, each["loc"])), "message": each["msg"]}
             for each in error.errors(include_url=False, include_context=False, include_input=False)

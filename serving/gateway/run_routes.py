@@ -8,6 +8,7 @@ from contextlib import aclosing
 from aiohttp import web
 from pydantic import BaseModel
 
+from executor.values import shorten
 from serving.gateway.bodies import Run, RunList, RunRequest, ToolDescription, ToolList
 from serving.gateway.gateway import GATEWAY
 from serving.gateway.keys import CALLER
@@ -15,6 +16,8 @@ from serving.gateway.problems import Problem
 from serving.gateway.requests import body, last_event_id, wants_stream, whole
 from serving.gateway.runs import owned
 from serving.gateway.streams import PING_SECONDS, send_events
+
+LISTED = 1_000  # characters of a question, or an answer, in a list
 
 routes = web.RouteTableDef()
 
@@ -41,6 +44,9 @@ async def index(request: web.Request) -> web.Response:
     before = request.query.get("before")
     runs = await request.app[GATEWAY].runs.latest(request[CALLER].reads, before, limit + 1)
     more = len(runs) > limit
+    for run in runs:
+        run.question = shorten(run.question, LISTED)
+        run.answer = run.answer and shorten(run.answer, LISTED)
     return _json(RunList(runs=runs[:limit], next=runs[limit - 1].id if more else None))
 
 
@@ -58,7 +64,7 @@ async def cancel(request: web.Request) -> web.Response:
     return _json(await _find(request))
 
 
-@routes.get("/v1/runs/{id}/events")
+@routes.get("/v1/runs/{id}/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
     """A run's events: those that have happened, behind Last-Event-ID, then the others live."""
     run, after = await _find(request), last_event_id(request)

@@ -23,6 +23,7 @@ from executor.events import (
     RunFailed,
     RunFinished,
 )
+from executor.stats import Times
 from serving.gateway.bodies import OnDisconnect, Run, RunError
 from serving.gateway.history import History, KeptEvent
 from serving.gateway.problems import Problem
@@ -42,6 +43,7 @@ class LiveRun:
 
     run: Run
     owner: str
+    shown: Run | None = None  # as the history has it; a crash takes nothing away that was shown
     events: list[KeptEvent] = field(default_factory=list)
     kept: int = 0
     is_over: bool = False  # and kept to the end
@@ -56,7 +58,7 @@ class LiveRun:
 
     def keep(self, count: int, *, is_last: bool) -> None:
         """So many events are in the history."""
-        self.kept, self.is_over = count, is_last
+        self.kept, self.is_over = count, self.is_over or is_last
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -115,7 +117,7 @@ class Runs:
         """Begins a run; it goes on until it ends, or is cancelled, whoever follows it."""
         self.check_room()
         live = self._live[run.id] = LiveRun(run, owner)
-        self._history.save(run, owner)
+        self._save(live)
         task = asyncio.create_task(self._carry(answering, live, watching), name=f"run {run.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -133,17 +135,8 @@ class Runs:
                         self._note(live, event)
         except Exception:
             log.exception("run %s ended by a fault of ours", live.run.id)
-            self._break_off(live)
-
-    def _break_off(self, live: LiveRun) -> None:
-        """Ends a run that has had no last word, so that nobody waits for one."""
-        run = live.run
-        if run.ended_at is None:
-            run.status, run.ended_at = "failed", datetime.now(UTC)
-            run.error = RunError(reason="internal", message="a fault of the gateway ended it")
-            self._history.save(run, live.owner)
-            del self._live[run.id]
-            live.keep(live.kept, is_last=True)
+            if live.run.ended_at is None:
+                self._note(live, _broken_off(live))
 
     def _note(self, live: LiveRun, event: Event) -> None:
         run, is_last = live.run, isinstance(event, LAST)
@@ -152,7 +145,7 @@ class Runs:
         elif isinstance(event, PlanStarted):
             run.status = "running"
         if is_last or isinstance(event, PlanStarted):
-            self._history.save(run, live.owner)
+            self._save(live)
         entry = KeptEvent.of(event)
         live.events.append(entry)
 
@@ -163,11 +156,19 @@ class Runs:
 
         self._history.add(run.id, entry, kept)
 
+    def _save(self, live: LiveRun) -> None:
+        run = live.run.model_copy()
+
+        def kept() -> None:
+            live.shown = run
+
+        self._history.save(run, live.owner, kept)
+
     async def find(self, id: str, owner: str | None) -> Run | None:
         """The run of this id, as it stands."""
         live = self._live.get(id)
         if live is not None:
-            return live.run if owner in (None, live.owner) else None
+            return live.shown if owner in (None, live.owner) else None
         return await self._history.run(id, owner)
 
     async def latest(self, owner: str | None, before: str | None, limit: int) -> list[Run]:
@@ -210,6 +211,14 @@ def owned(live: LiveRun, on_disconnect: OnDisconnect) -> Iterator[None]:
     finally:
         if on_disconnect == "cancel" and not live.is_over:
             live.cancel()
+
+
+def _broken_off(live: LiveRun) -> RunFailed:
+    """The last word on a run that had none of its own."""
+    now = (datetime.now(UTC) - live.run.created_at).total_seconds()
+    message = "a fault of the gateway ended it"
+    stats = Times().stats(now)
+    return RunFailed(seq=len(live.events), at=now, reason="internal", message=message, stats=stats)
 
 
 def _end(run: Run, event: Event) -> None:

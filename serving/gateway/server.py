@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
@@ -17,6 +18,7 @@ from planner_prompts.examples import Example
 from serving.gateway.app import make_app
 from serving.gateway.engine_keeper import EngineKeeper
 from serving.gateway.gateway import Gateway
+from serving.gateway.guarded import Guard
 from serving.gateway.history import History
 from serving.gateway.keys import Keys, is_loopback
 from serving.gateway.runs import Runs
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from serving.gateway.traces import Traces
 
 HEAD_SECONDS = 10.0  # in which a connection must have sent the head of its next request
-LINGER_SECONDS = 2.0  # for which the rest of a refused body is read, so that the refusal is, too
+LINGER_SECONDS = 1.0  # for which the rest of a refused body is read, so that the refusal is, too
 UNSENT_SECONDS = 12.0  # for which the peer may take nothing of what is sent to it
 BACKLOG = 1_024
 
@@ -61,8 +63,11 @@ async def serve(
         _tracing(settings.traces_endpoint) as traces,
     ):
         runs = Runs(history, running=settings.max_runs, waiting=settings.max_waiting)
-        with closing(Executor(toolbox, max_running=settings.max_running)) as executor:
-            gateway = Gateway(settings, executor, examples, keeper.model, runs, keys, traces)
+        with (
+            closing(Executor(toolbox, max_running=settings.max_running)) as executor,
+            closing(Guard()) as guard,
+        ):
+            gateway = Gateway(settings, executor, examples, keeper.model, runs, keys, guard, traces)
             async with listening(gateway, listener):
                 keeping = asyncio.ensure_future(keeper.keep(ready))
                 stopping = asyncio.ensure_future(stop.wanted.wait())
@@ -70,9 +75,9 @@ async def serve(
                     await asyncio.wait([keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
                     if keeping.done():
                         keeping.result()
+                finally:
                     gateway.is_draining = True
                     await runs.close(settings.grace, stop.at_once)
-                finally:
                     keeping.cancel()
                     stopping.cancel()
                     await asyncio.wait([keeping, stopping])
@@ -89,6 +94,7 @@ def _tracing(endpoint: str) -> AbstractAsyncContextManager[Traces | None]:
 @asynccontextmanager
 async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[None]:
     """Answers requests on this socket."""
+    _take_all_descriptors()
     # The kernel's own patience: aiohttp has none with a peer that takes nothing any more.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNSENT_SECONDS))
     runner = web.AppRunner(
@@ -96,6 +102,7 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
         handler_cancellation=True,  # a reader that is gone is noticed
         keepalive_timeout=HEAD_SECONDS,
         lingering_time=LINGER_SECONDS,
+        auto_decompress=False,  # a small body may be a large one, and is read even to be refused
         shutdown_timeout=1.0,
         access_log=None,
     )
@@ -105,6 +112,12 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
         yield
     finally:
         await runner.cleanup()
+
+
+def _take_all_descriptors() -> None:
+    """Each connection is one, and so is the engine's."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def listen(host: str, port: int) -> socket.socket:

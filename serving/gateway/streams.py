@@ -6,12 +6,15 @@ aiohttp waits for a slow reader for ever; here it is cut off when it has taken n
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from aiohttp import web
 
 from serving.gateway.history import KeptEvent
+
+log = logging.getLogger("headstart.gateway")
 
 READER_SECONDS = 10.0  # in which a reader must take what is sent to it
 PING_SECONDS = 15.0  # of silence, after which proxies would think that a connection is dead
@@ -36,12 +39,25 @@ class EventStream:
 
     async def send_all(self, texts: AsyncGenerator[str]) -> web.StreamResponse:
         """Sends what comes until the last of it, or until nobody reads it any more."""
-        with suppress(ConnectionError):
+        try:
             async with aclosing(texts):
-                await self._response.prepare(self._request)
                 async for text in texts:
+                    # Not before the first of it: who reads the head can rely on what it names.
+                    if not self._response.prepared:
+                        await self._response.prepare(self._request)
                     await self._send(text)
+        except ConnectionError:
+            pass  # nobody is there to be told
+        except Exception:
+            if not self._response.prepared:
+                raise
+            log.exception("a stream broke off by a fault of ours")
+            self._cut_off()  # rather than to put another answer into the middle of this one
         return self._response
+
+    def _cut_off(self) -> None:
+        if (transport := self._request.transport) is not None:
+            transport.abort()
 
     async def _send(self, text: str) -> None:
         """Raises ConnectionError if the reader is gone, or so slow that it is cut off."""
@@ -49,8 +65,7 @@ class EventStream:
             async with asyncio.timeout(READER_SECONDS):
                 await self._response.write(text.encode())
         except TimeoutError:
-            if (transport := self._request.transport) is not None:
-                transport.abort()
+            self._cut_off()
             raise SlowReaderError from None
 
 
