@@ -173,6 +173,7 @@ async def test_who_goes_away_ends_his_run(tmp_path: Path, stream: bool) -> None:
         )
         await model.is_asked.wait()
         [live] = client.gateway.runs.going_on
+        await anext(live.follow(-1, 60.0))  # it can be seen from now on
         if stream:
             await (await asking).close()
         asking.cancel()

@@ -156,6 +156,7 @@ async def test_what_becomes_of_a_run_whose_reader_goes(
         asking = asyncio.ensure_future(client.post("/v1/runs", asked, **headers))
         await model.is_asked.wait()
         [live] = client.gateway.runs.going_on
+        await anext(live.follow(-1, 60.0))  # it can be seen from now on
         path = f"/v1/runs/{live.run.id}"
         if headers:
             (await asking).close()

@@ -124,7 +124,7 @@ async def test_runs_that_go_on_are_counted(tmp_path: Path) -> None:
         assert (found["runs_running"], found["runs_waiting"]) == (1, 1)
         assert found["problems_total{too-many-runs}"] == 1
 
-        await client.gateway.runs.close(grace=0)
+        await client.gateway.runs.close(0, asyncio.Event())
         await asyncio.wait(asking)
         found = await samples(client)
         assert (found["runs_running"], found["runs_waiting"]) == (0, 0)
