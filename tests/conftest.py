@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--simulations", type=int, default=1_000, help="how many random worlds")
     parser.addoption("--kills", type=int, default=3, help="of the gateway, under load")
     parser.addoption("--simulation", type=int, help="only this one")
+    parser.addoption("--api-examples", type=int, default=10, help="made-up requests an operation")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

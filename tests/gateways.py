@@ -13,11 +13,13 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from contract import Contract
 
 from executor.builtin import TOOLBOX
 from executor.executor import Executor
 from executor.tools import ToolBox
 from serving.engine import Engine
+from serving.gateway import openapi
 from serving.gateway.app import make_app
 from serving.gateway.gateway import Gateway
 from serving.gateway.guarded import Guard
@@ -36,7 +38,8 @@ QUICK = 2_000  # tokens a second
 
 @dataclass
 class Client:
-    """What a test has in hand: the gateway itself, and a way to send it requests."""
+    """What a test has in hand: the gateway itself, and a way to send it requests. What it answers
+    in JSON is held against its own OpenAPI document."""
 
     gateway: Gateway
     app: web.Application
@@ -57,7 +60,14 @@ class Client:
     async def send(self, method: str, path: str, **content: Any) -> aiohttp.ClientResponse:
         response = await self.http.request(method, self.url + path, **content)
         self.responses.append(response)
+        if response.content_type.endswith("json") and method != "HEAD":
+            told = (response.status, response.content_type, await response.text())
+            self.contract.check(method, path, *told)
         return response
+
+    @property
+    def contract(self) -> Contract:
+        return Contract.of(self.app[openapi.DOCUMENT])
 
 
 def quick_model() -> SteadyModel:

@@ -132,6 +132,22 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
         "response_format: json_schema is missing",
     ),
     "empty": ({"messages": [{"role": "user", "content": " "}]}, 422, "the question is empty"),
+    "no text": (
+        {"messages": [{"role": "user", "content": []}]},
+        422,
+        "question: String should have at least 1 character",
+    ),
+    "too much text, in parts": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x" * 60_000}] * 2}]},
+        422,
+        "question: String should have at most 100000 characters",
+    ),
+    "long metadata": (
+        {"metadata": {"k": "x" * 513}},
+        422,
+        "metadata.k: String should have at most 512 characters",
+    ),
+    "of another type": ({"stream": "yes"}, 422, "stream: Input should be a valid boolean"),
 }
 
 

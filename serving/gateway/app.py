@@ -6,10 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from serving import trace_context
-from serving.gateway import chat, health, page, run_routes
+from serving.gateway import chat, health, openapi, page, run_routes
 from serving.gateway.gateway import GATEWAY, Gateway
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
@@ -25,9 +24,10 @@ def make_app(gateway: Gateway) -> web.Application:
     middlewares = [take_trace, tell_problems, know_caller]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES)
     app[GATEWAY] = gateway
-    for room in (run_routes, chat, health, page):
+    for room in (run_routes, chat, health, openapi):
         app.add_routes(room.routes)
-    app.router.add_get("/metrics", make_aiohttp_handler(gateway.metrics.registry))
+    app[openapi.DOCUMENT] = openapi.document(app.router.routes())  # the page is for people
+    app.add_routes(page.routes)
     app.on_response_prepare.append(page.add_headers)
     return app
 

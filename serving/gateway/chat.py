@@ -13,16 +13,16 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from executor.events import Usage
 from planner_prompts.messages import Message, Role
-from serving.gateway.bodies import MAX_QUESTION, Run, RunRequest
+from serving.gateway.bodies import MAX_QUESTION, Metadata, Run, RunRequest
 from serving.gateway.gateway import GATEWAY
 from serving.gateway.history import KeptEvent
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
-from serving.gateway.requests import body
+from serving.gateway.requests import body, refusal
 from serving.gateway.runs import LiveRun, owned
 from serving.gateway.streams import PING, PING_SECONDS, EventStream
 
@@ -81,7 +81,7 @@ class ChatRequest(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     n: Annotated[Literal[1] | None, Field(description="There is one answer.")] = None
     tools: Annotated[
         list[Any] | None, Field(max_length=0, description="Tools run here; a caller has none.")
@@ -89,11 +89,14 @@ class ChatRequest(BaseModel):
 
     def as_run(self) -> RunRequest:
         format = self.response_format
-        return RunRequest(
-            question=self.messages[-1].text(),
-            answer_schema=format.schema_wanted() if format else None,
-            metadata=self.metadata or {},
-        )
+        try:
+            return RunRequest(
+                question=self.messages[-1].text(),
+                answer_schema=format.schema_wanted() if format else None,
+                metadata=self.metadata or {},
+            )
+        except ValidationError as error:  # the parts of a message may be too much, or nothing
+            raise refusal(error) from None
 
     def earlier(self) -> list[Message]:
         return [Message(role=ROLES[m.role], content=m.text()) for m in self.messages[:-1]]

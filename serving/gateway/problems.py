@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 CONTENT_TYPE = "application/problem+json"
+PREFIX = "urn:headstart:problem:"
 
 # type: (status, title)
 TYPES: dict[str, tuple[int, str]] = {
@@ -48,7 +49,7 @@ class Problem(Exception):  # noqa: N818  the name that RFC 9457 has for it
     def document(self) -> dict[str, Any]:
         status, title = TYPES[self.type]
         return {
-            "type": f"urn:headstart:problem:{self.type}",
+            "type": PREFIX + self.type,
             "title": title,
             "status": status,
             "detail": self.detail,

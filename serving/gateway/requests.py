@@ -13,7 +13,7 @@ from serving.gateway.problems import Problem
 BODY_SECONDS = 10.0  # in which a whole body must have come
 BODY_BYTES = 1_000_000
 MOST_FAULTS = 20  # that are told
-LEAST_PAGE, MOST_PAGE = 1, 100
+PAGE, MOST_PAGE = 20, 100  # runs of a list
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -35,20 +35,23 @@ async def body(request: web.Request, kind: type[T]) -> T:
         detail = f"the body has more than {BODY_BYTES} bytes"
         raise Problem("body-too-large", detail) from None
     try:
-        return kind.model_validate_json(data)
+        return kind.model_validate_json(data, strict=True)
     except ValidationError as error:
-        if error.error_count() > MOST_FAULTS:
-            detail = f"the body has {error.error_count()} faults, too many to tell"
-            raise Problem("invalid-request", detail) from None
-        faults = [
-            {"at": ".".join(map(str, each["loc"])), "message": each["msg"]}
-            for each in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        detail = "; ".join(f"{each['at']}: {each['message']}".lstrip(": ") for each in faults)
-        kind_of = (
-            "bad-request" if error.errors()[0]["type"] == "json_invalid" else "invalid-request"
-        )
-        raise Problem(kind_of, detail, members={"faults": faults}) from None
+        raise refusal(error) from None
+
+
+def refusal(error: ValidationError) -> Problem:
+    """What is wrong with a request, member by member."""
+    if error.error_count() > MOST_FAULTS:
+        detail = f"the body has {error.error_count()} faults, too many to tell"
+        return Problem("invalid-request", detail)
+    faults = [
+        {"at": ".".join(map(str, each["loc"])), "message": each["msg"]}
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    detail = "; ".join(f"{each['at']}: {each['message']}".lstrip(": ") for each in faults)
+    kind_of = "bad-request" if error.errors()[0]["type"] == "json_invalid" else "invalid-request"
+    return Problem(kind_of, detail, members={"faults": faults})
 
 
 def whole(request: web.Request, name: str, default: int, most: int) -> int:

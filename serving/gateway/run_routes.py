@@ -13,7 +13,7 @@ from serving.gateway.bodies import Run, RunList, RunRequest, ToolDescription, To
 from serving.gateway.gateway import GATEWAY
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
-from serving.gateway.requests import body, last_event_id, wants_stream, whole
+from serving.gateway.requests import MOST_PAGE, PAGE, body, last_event_id, wants_stream, whole
 from serving.gateway.runs import owned
 from serving.gateway.streams import PING_SECONDS, send_events
 
@@ -40,7 +40,7 @@ async def create(request: web.Request) -> web.StreamResponse:
 @routes.get("/v1/runs")
 async def index(request: web.Request) -> web.Response:
     """The latest runs, a page at a time."""
-    limit = whole(request, "limit", 20, 100)
+    limit = whole(request, "limit", PAGE, MOST_PAGE)
     before = request.query.get("before")
     runs = await request.app[GATEWAY].runs.latest(request[CALLER].reads, before, limit + 1)
     more = len(runs) > limit
