@@ -129,11 +129,11 @@ def test_a_key_begins_so_many_runs_a_minute() -> None:
     caller = Caller(key)
     for now, waits in [(0.0, None), (10.0, None), (20.0, 41), (60.0, None), (61.0, 10)]:
         if waits is None:
-            caller.check_start(0, now)
+            caller.check_start(int, now)
             caller.note_start(now)
         else:
             with pytest.raises(Problem) as refused:
-                caller.check_start(0, now)
+                caller.check_start(int, now)
             assert refused.value.retry_after == waits
 
 

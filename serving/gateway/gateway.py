@@ -111,7 +111,8 @@ class Gateway:
         """Whether a run of his may begin now."""
         self.check_ready()
         self.runs.check_room()
-        caller.check_start(self.runs.count(caller.name), asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        caller.check_start(lambda: self.runs.count(caller.name), now)
 
     async def _form(self, schema: Schema | None) -> AnswerForm | None:
         return None if schema is None else await self.guard.form(schema, self.settings.backend)

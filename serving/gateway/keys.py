@@ -72,13 +72,13 @@ class Caller:
     def may_use(self, tool: str) -> bool:
         return self.key is None or self.key.tools is None or tool in self.key.tools
 
-    def check_start(self, going_on: int, now: float) -> None:
-        """Raises Problem if one run more, beside so many of its own that go on, is too many. `now`
-        is in seconds, of any clock that only goes forward."""
+    def check_start(self, going_on: Callable[[], int], now: float) -> None:
+        """Raises Problem if one run more, beside those of its own that go on, is too many. `now` is
+        in seconds, of any clock that only goes forward."""
         if self.key is None:
             return
         most, rate = self.key.max_runs, self.key.runs_per_minute
-        if most is not None and going_on >= most:
+        if most is not None and going_on() >= most:
             detail = f"the key {self.name} may have {most} runs at once, and has them"
             raise Problem("too-many-runs", detail, retry_after=1)
         if rate is not None:
