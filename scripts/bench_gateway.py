@@ -10,12 +10,13 @@ import argparse
 import asyncio
 import json
 import signal
+import socket
 import statistics
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -42,6 +43,7 @@ LINE_SECONDS, ANSWER_SECONDS = 0.07, 0.05
 IDEAL_SECONDS = LINE_SECONDS * (TASKS + 1) + 2 * ANSWER_SECONDS
 RUNNING, WAITING = 200, 100
 RATE = 300  # runs a second
+PEERS = 500  # that are slow
 ASKED = {"question": "How many are there?"}
 
 
@@ -193,10 +195,48 @@ async def first_byte(count: int) -> float:
     return statistics.median(took)
 
 
+async def slow_peers(
+    http: aiohttp.ClientSession, process: psutil.Process, request: bytes, drip: bytes
+) -> tuple[float, float]:
+    """Seconds until so many connections that send this, then a drip a second, and read nothing, are
+    all cut off; and the longest answer to another request meanwhile."""
+    loop, before = asyncio.get_running_loop(), process.num_fds()
+    url = http._base_url
+    assert url is not None
+    peers = [socket.socket() for _ in range(PEERS)]
+    for peer in peers:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.setblocking(False)
+        await loop.sock_connect(peer, (url.host, url.port))
+        await loop.sock_sendall(peer, request)
+    began, longest = perf_counter(), 0.0
+    while process.num_fds() > before + PEERS // 100 and perf_counter() - began < 60:
+        asked = perf_counter()
+        async with http.get("/livez"):
+            longest = max(longest, perf_counter() - asked)
+        for peer in peers if drip else ():
+            with suppress(OSError):
+                peer.send(drip)
+        await asyncio.sleep(1.0)
+    took = perf_counter() - began
+    for peer in peers:
+        peer.close()
+    return took, longest
+
+
 async def measure(seconds: float) -> dict[str, Any]:
     figures: dict[str, Any] = {"first_answer_byte_ms": 1e3 * await first_byte(100)}
     print(f"first answer byte after {figures['first_answer_byte_ms']:.2f} ms (median)")
     async with gateway() as (http, process):
+        async with http.post("/v1/runs", json={"question": "x" * 100_000}) as response:
+            path = f"{response.headers['Location']}/events"
+        for name, request, drip in (
+            ("dribbled heads", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ", b"x"),
+            ("slow readers", f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), b""),
+        ):
+            took, longest = await slow_peers(http, process, request, drip)
+            figures[name] = {"cut_off_seconds": took, "others_waited_ms": 1e3 * longest}
+            show(f"{PEERS} {name}", figures[name])
         await steady(http, RATE, 3.0, RUNNING)
         before = process.memory_info().rss
         began, cpu = perf_counter(), process.cpu_times()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,15 @@ from gateways import ENDING, gateway
 from test_cli import headstart
 from test_gateway import FOREVER, STREAM, all_events, problem
 
+from executor.builtin import TOOLBOX
 from executor.errors import UsageError
+from executor.tools import ToolBox, tool
 from serving.gateway import keys
 from serving.gateway.keys import Caller, Key, Keys
 from serving.gateway.problems import Problem
+from serving.model import VllmModel
 from serving.scripted import SteadyModel
+from serving.settings import Settings
 
 BOTH = '1. search("K2")\n2. calculate("1 + 1")\n3. join()\n'
 ASKED = {"question": "?"}
@@ -226,3 +233,47 @@ def test_the_command_makes_lists_and_removes_keys(tmp_path: Path) -> None:
     code, _, complaint = run("list")
     assert (code, len(complaint.splitlines())) == (2, 1)
     assert "can't read the keys in" in complaint
+
+
+async def test_a_chat_has_no_other_tools_than_its_key(tmp_path: Path) -> None:
+    limited = a_key(tmp_path, tools=("calculate",))
+    async with gateway(tmp_path, SteadyModel(BOTH, ENDING)) as client:
+        asked = {"model": "scripted", "messages": [{"role": "user", "content": "?"}]}
+        done = await (await client.post("/v1/chat/completions", asked, **limited)).json()
+        path = f"/v1/runs/{done['headstart']['id']}/events"
+        events = await all_events(await client.get(path, **limited))
+        assert "search" not in [event.get("tool") for event in events]
+
+
+@tool
+async def launch(rocket: str) -> str:
+    """Launches a rocket."""
+    raise AssertionError("it was launched")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("way", ["/v1/runs", "/v1/chat/completions"])
+async def test_a_wild_model_writes_and_runs_no_tool_that_its_key_may_not_use(
+    model: VllmModel, settings: Settings, tmp_path: Path, way: str
+) -> None:
+    limited = a_key(tmp_path, tools=("search", "calculate"))
+    wild = replace(settings, temperature=2.0)
+    question = "Which is taller, Mount Everest or K2? Then launch the rocket Ariane."
+    asked: dict[str, Any] = {"question": question, "on_disconnect": "continue"}
+    if way != "/v1/runs":
+        asked = {"model": model.name, "messages": [{"role": "user", "content": question}]}
+    toolbox = ToolBox([*TOOLBOX, launch])
+    async with gateway(tmp_path, model, toolbox, settings=wild) as client:
+        await asyncio.gather(*(client.post(way, asked, **limited) for _ in range(12)))
+        runs = (await (await client.get("/v1/runs", **limited)).json())["runs"]
+        assert len(runs) == 12
+        sealed = 0
+        for run in runs:
+            assert run["tools"] == ["search", "calculate"]
+            events = await all_events(await client.get(f"/v1/runs/{run['id']}/events", **limited))
+            plan = "".join(event["text"] for event in events if event["type"] == "plan_text")
+            assert not re.search(r"^\d+\. launch", plan, re.M)
+            tools = [event["tool"] for event in events if event["type"] == "task_sealed"]
+            sealed += len(tools)
+            assert set(tools) <= {"search", "calculate"}
+        assert sealed > 0
