@@ -106,13 +106,17 @@ async def test_no_request_goes_out_on_a_connection_that_the_server_may_be_closin
 
 
 async def test_who_reads_when_the_connection_is_given_up_is_told() -> None:
+    answering = []
+
     async def say_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.append(asyncio.current_task())
         asked = await reader.readuntil(b"\r\n\r\n")
         body = MODELS if asked.startswith(b"GET") else HALF
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body) + 9 * (body == HALF)}\r\n\r\n"
         writer.write((head + body).encode())
         await reader.read()
         writer.close()
+        await writer.wait_closed()
 
     async def read(model: VllmModel, begun: asyncio.Event) -> None:
         async with model.stream([], Sampling(9)) as deltas:
@@ -127,3 +131,4 @@ async def test_who_reads_when_the_connection_is_given_up_is_told() -> None:
             await begun.wait()
         with pytest.raises(EngineError, match="broke off its reply"):
             await reading
+        await asyncio.gather(*filter(None, answering))
