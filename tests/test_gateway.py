@@ -17,7 +17,7 @@ from gateways import ENDING, PLAN, Client, gateway, quick_model
 from executor.errors import EngineError
 from executor.tools import ToolBox, tool
 from planner_prompts.messages import Message
-from serving.gateway.history import KeptEvent
+from serving.gateway.database import KeptEvent
 from serving.model import Delta, Sampling
 from serving.scripted import Chunk, Reply, ScriptedModel, SteadyModel
 from serving.settings import Settings

@@ -18,7 +18,8 @@ from test_gateway import STREAM, all_events, messages
 
 from executor.errors import UsageError
 from serving.gateway.bodies import Run
-from serving.gateway.history import History, KeptEvent
+from serving.gateway.database import KeptEvent
+from serving.gateway.history import History
 
 SERVER = """
 import asyncio, sys
@@ -122,7 +123,7 @@ async def test_nothing_is_told_that_can_not_be_kept(
     async with gateway(tmp_path) as client:
         blocker = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
         monkeypatch.setattr(client.history._writer, "_db", None)
-        monkeypatch.setattr("serving.gateway.history.BUSY_SECONDS", 0.01)
+        monkeypatch.setattr("serving.gateway.database.BUSY_SECONDS", 0.01)
         blocker.execute("BEGIN IMMEDIATE")
         asking = asyncio.ensure_future(client.post("/v1/runs", {"question": "?"}))
         while (await client.get("/readyz")).status == 200:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, Field, ValidationError
 from executor.events import Usage
 from planner_prompts.messages import Message, Role
 from serving.gateway.bodies import MAX_QUESTION, Metadata, Run, RunRequest
+from serving.gateway.database import KeptEvent
 from serving.gateway.gateway import GATEWAY
-from serving.gateway.history import KeptEvent
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
 from serving.gateway.requests import body, refusal

@@ -25,7 +25,8 @@ from executor.events import (
 )
 from executor.stats import Times
 from serving.gateway.bodies import OnDisconnect, Run, RunError
-from serving.gateway.history import History, KeptEvent
+from serving.gateway.database import KeptEvent
+from serving.gateway.history import History
 from serving.gateway.problems import Problem
 
 log = logging.getLogger("headstart.runs")

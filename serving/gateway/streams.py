@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from serving.gateway.history import KeptEvent
+from serving.gateway.database import KeptEvent
 
 log = logging.getLogger("headstart.gateway")
 
