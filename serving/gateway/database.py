@@ -23,7 +23,7 @@ from serving.gateway.bodies import Run, RunError
 
 log = logging.getLogger("headstart.history")
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY,  -- in the order of their beginnings
@@ -34,22 +34,25 @@ CREATE TABLE runs (
     run TEXT NOT NULL            -- JSON
 );
 CREATE INDEX runs_open ON runs (status) WHERE status IN ('queued', 'running');
-CREATE TABLE events (
-    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+CREATE TABLE events (            -- in the order of their coming: those of many runs share a page
+    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
     type TEXT NOT NULL,
     json TEXT NOT NULL,          -- as on the wire
-    PRIMARY KEY (run_id, seq)
-) WITHOUT ROWID;
+    UNIQUE (run, seq)
+);
 """
 SAVE_RUNS = """
 INSERT INTO runs (id, owner, created, status, run) VALUES {rows}
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, run = excluded.run
 """
-SAVE_EVENTS = "INSERT INTO events (run_id, seq, type, json) VALUES {rows}"
+RUN_ROW = "(?, ?, ?, ?, ?)"
+SAVE_EVENTS = "INSERT INTO events (run, seq, type, json) VALUES {rows}"
+EVENT_ROW = "((SELECT number FROM runs WHERE id = ?), ?, ?, ?)"
 ROWS = 500  # in one statement
 EVENTS_BEHIND = (
-    "SELECT seq, type, json FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+    "SELECT seq, type, json FROM events WHERE run = (SELECT number FROM runs WHERE id = ?) "
+    "AND seq > ? ORDER BY seq LIMIT ?"
 )
 BUSY_SECONDS = 5.0  # for somebody else, such as a backup, who holds the file
 
@@ -164,8 +167,8 @@ def commit(db: sqlite3.Connection, batch: Batch) -> None:
 def _write_all(db: sqlite3.Connection, batch: Batch) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
-        _insert(db, SAVE_RUNS, list(batch.runs.values()))  # first: the events refer to them
-        _insert(db, SAVE_EVENTS, batch.events)
+        _insert(db, SAVE_RUNS, RUN_ROW, list(batch.runs.values()))  # first: events refer to them
+        _insert(db, SAVE_EVENTS, EVENT_ROW, batch.events)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -173,11 +176,12 @@ def _write_all(db: sqlite3.Connection, batch: Batch) -> None:
         raise
 
 
-def _insert(db: sqlite3.Connection, statement: str, rows: list[tuple[object, ...]]) -> None:
+def _insert(
+    db: sqlite3.Connection, statement: str, row: str, rows: list[tuple[object, ...]]
+) -> None:
     """Many rows in a statement: at each one's end this thread waits until the busy one of the event
     loop lets go of the interpreter, which takes 5 ms."""
     for some in (rows[at : at + ROWS] for at in range(0, len(rows), ROWS)):
-        row = f"({', '.join('?' * len(some[0]))})"
         values = [value for each in some for value in each]
         db.execute(statement.format(rows=", ".join([row] * len(some))), values)
 
