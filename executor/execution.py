@@ -10,9 +10,10 @@ import contextlib
 import contextvars
 import json
 from collections.abc import AsyncIterable
+from dataclasses import dataclass
 from math import isfinite
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from executor.calls import Call, failed_by
 from executor.dispatch import Gate, Lane
@@ -38,9 +39,11 @@ SHOWN = 500  # characters of an argument or a result in an event
 AT_ONCE = 10  # tasks that are sealed before others have their turn
 
 
-class _ReadyTask(NamedTuple):
+@dataclass(slots=True)
+class _ReadyTask:
     """A ready task: its arguments, the name of its call if that can be shared, and since when."""
 
+    id: int
     args: dict[str, Any]
     key: str | None
     since: float
@@ -56,7 +59,7 @@ class Execution:
         self._log = log
         self._unit = unit = FetchingUnit(lambda name: toolbox[name].policy)
         self._lane = Lane(executor.max_running, unit.height, lambda: unit.sealed)
-        self._ready: dict[int, _ReadyTask] = {}  # tasks that are ready
+        self._ready: dict[int, _ReadyTask] = {}  # tasks that wait for their turn
         self._calls: set[Call] = set()  # that run
         self._shared: dict[str, Call] = {}  # those of idempotent tools, by call
         self._all_ended: asyncio.Future[None] | None = None
@@ -102,10 +105,12 @@ class Execution:
 
     async def _read(self, tasks: AsyncIterable[Task]) -> PlanError | None:
         """Seals the tasks; returns what broke the plan off."""
+        count = 0
         try:
             async for task in tasks:
                 self._seal(task)
-                if not self._unit.sealed % AT_ONCE:  # or a plan that is all there holds up all runs
+                count += 1
+                if not count % AT_ONCE:  # or a plan that is all there holds up all runs
                     await asyncio.sleep(0)
         except PlanError as error:
             return error
@@ -165,41 +170,41 @@ class Execution:
     def _wait(self, task: Task, args: dict[str, Any]) -> None:
         """A ready task waits for its turn, unless its result is there, or will be."""
         tool = self._toolbox[task.tool_name]
-        ready = _ReadyTask(
-            args, _key(tool, args) if tool.policy.idempotent else None, self._log.now()
-        )
-        self._ready[task.id] = ready
-        if (known := self._known(ready.key)) is not None:
-            self._answer(task.id, known)
+        key = _key(tool, args) if tool.policy.idempotent else None
+        ready = _ReadyTask(task.id, args, key, self._log.now())
+        if (known := self._known(key)) is not None:
+            self._answer(ready, known)
         else:
             try:
                 gate = self._executor.gate(tool, args, self._context)
             except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
-                began = self._begin(task.id, tool.runs_in)
+                began = self._begin(ready, tool.runs_in)
                 self._finish(task.id, failed_by(error), began, tries=0)
                 return
             if self._executor.admit(self._lane, gate, task.id):
-                self._call(task.id, gate)
+                self._call(ready, gate)
+            else:
+                self._ready[task.id] = ready
 
     def start(self, task_id: int, gate: Gate) -> None:
         """A waiting task's turn has come."""
         try:
-            if (known := self._known(self._ready[task_id].key)) is not None:
+            ready = self._ready.pop(task_id)
+            if (known := self._known(ready.key)) is not None:
                 self._executor.release(self._lane, gate)
-                self._answer(task_id, known)
+                self._answer(ready, known)
             else:
-                self._call(task_id, gate)
+                self._call(ready, gate)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
-    def _call(self, task_id: int, gate: Gate) -> None:
-        ready = self._ready[task_id]
+    def _call(self, ready: _ReadyTask, gate: Gate) -> None:
         try:
-            began = self._begin(task_id, gate.tool.runs_in)
+            began = self._begin(ready, gate.tool.runs_in)
         except BaseException:
             self._executor.release(self._lane, gate)
             raise
-        call = Call(gate, ready.args, [(task_id, began)])
+        call = Call(gate, ready.args, [(ready.id, began)])
         if ready.key is not None:
             self._shared[ready.key] = call
         self._calls.add(call)
@@ -207,12 +212,11 @@ class Execution:
         making, context = self._make(call, ready.key), self._context.copy()
         call.task = asyncio.get_running_loop().create_task(making, context=context)
 
-    def _begin(self, task_id: int, where: str) -> float:
+    def _begin(self, ready: _ReadyTask, where: str) -> float:
         """A ready task starts; returns when."""
-        ready = self._ready.pop(task_id)
-        self._unit.start(task_id)
+        self._unit.start(ready.id)
         shown = {name: _shown(value) for name, value in ready.args.items()}
-        event = TaskStarted(task_id=task_id, args=shown, where=where, ready=ready.since)
+        event = TaskStarted(task_id=ready.id, args=shown, where=where, ready=ready.since)
         return self._log.emit(event).at
 
     def _known(self, key: str | None) -> Outcome | Call | None:
@@ -225,16 +229,16 @@ class Execution:
         has_failed = call and call.outcome and call.outcome.state is not State.DONE
         return None if has_failed else call
 
-    def _answer(self, task_id: int, known: Outcome | Call) -> None:
+    def _answer(self, ready: _ReadyTask, known: Outcome | Call) -> None:
         """Ends the task with what another call has given, or will give."""
         if isinstance(known, Outcome):
-            self._finish(task_id, known, self._begin(task_id, "cache"), tries=0)
+            self._finish(ready.id, known, self._begin(ready, "cache"), tries=0)
             return
-        began = self._begin(task_id, "shared")
+        began = self._begin(ready, "shared")
         if known.outcome is None:
-            known.wanted_by.append((task_id, began))
+            known.wanted_by.append((ready.id, began))
         else:
-            self._finish(task_id, known.outcome, began, tries=0)
+            self._finish(ready.id, known.outcome, began, tries=0)
 
     def _finish(self, task_id: int, outcome: Outcome, began: float, *, tries: int) -> None:
         self._tell_end(task_id, outcome, self._log.now() - began, tries)

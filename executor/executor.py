@@ -143,15 +143,14 @@ class Executor:
                     run, instruction = self._todo.popleft()
                     run.carry_out(instruction)
                 if not self._dispatcher.has_waiting:
-                    break
+                    return
                 if not (taken := self._dispatcher.take(_loop_time())):
                     break
                 for lane, gate, task_id in taken:
                     self._runs[lane].start(task_id, gate)
         finally:
             self._advances = False
-        if self._dispatcher.has_waiting:
-            self._set_alarm()
+        self._set_alarm()
 
     def _set_alarm(self) -> None:
         """For when a rate allows the next call. One that nobody needs any more does no harm."""

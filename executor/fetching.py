@@ -14,9 +14,10 @@ the table of transitions, and that a refused one tells its story, from the worke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from executor.errors import ArgumentError
 from executor.plan import Task
@@ -51,7 +52,8 @@ class TransitionError(Exception):
     """A bug of ours: a task was to go where it can't. Tells the states that it has been in."""
 
 
-class Outcome(NamedTuple):
+@dataclass(slots=True)
+class Outcome:
     """How a task ended: with `value`, its result, if it is done; else `reason` and `message`."""
 
     state: State
@@ -60,14 +62,16 @@ class Outcome(NamedTuple):
     message: str = ""
 
 
-class Ready(NamedTuple):
+@dataclass(slots=True)
+class Ready:
     """The task may be started, with these arguments: its inputs are there."""
 
     task: Task
     args: dict[str, Any]
 
 
-class Settle(NamedTuple):
+@dataclass(slots=True)
+class Settle:
     """The task has ended without having been called."""
 
     task: Task
@@ -82,11 +86,11 @@ class _Node:
 
     __slots__ = ("dependents", "missing", "state", "story", "task")
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, missing: int) -> None:
         self.task = task
         self.state = State.WAITING
         self.story = ""  # the states before that
-        self.missing = 0  # inputs
+        self.missing = missing  # inputs
         self.dependents: Sequence[int] = ()  # most have none
 
     def add_dependent(self, task_id: int) -> None:
@@ -131,20 +135,20 @@ class FetchingUnit:
         """A task can't change any more."""
         if self._knows(task.id) or task.id <= THE_PLAN:
             raise ValueError(f"task {task.id} is sealed twice, or its id does not count from 1")
-        needs, policy = task.needs, self._policy_of(task.tool_name)
-        if unknown := [need for need in needs if not self._knows(need)]:
-            raise ValueError(
-                f"task {task.id} refers to ${unknown[0]}, which is not sealed before it"
-            )
-        node = self._open[task.id] = _Node(task)
-        lost = 0
-        for need in needs:
-            outcome = self.outcomes.get(need)
-            if outcome is None:
-                node.missing += 1
-                self._open[need].add_dependent(task.id)
-            elif outcome.state is not State.DONE and not lost:
-                lost = need
+        inputs, lost = [], 0
+        for need in task.needs:
+            if (outcome := self.outcomes.get(need)) is not None:
+                if outcome.state is not State.DONE and not lost:
+                    lost = need
+            elif (before := self._open.get(need)) is not None:
+                inputs.append(before)
+            else:
+                message = f"task {task.id} refers to ${need}, which is not sealed before it"
+                raise ValueError(message)
+        node = self._open[task.id] = _Node(task, len(inputs))
+        for before in inputs:
+            before.add_dependent(task.id)
+        policy = self._policy_of(task.tool_name)
         if lost and policy.on_input_error == "skip":
             return self._told(self._skip, node, lost)
         if not policy.eager:
@@ -221,7 +225,7 @@ class FetchingUnit:
     def _go(self, node: _Node, state: State) -> None:
         if state not in ALLOWED[node.state]:
             raise self._refused(node.task.id, state)
-        node.story = f"{node.story}{node.state}, "
+        node.story = node.story + node.state + ", "  # an f-string formats the state first
         node.state = state
 
     def _refused(self, task_id: int, state: State) -> TransitionError:

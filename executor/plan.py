@@ -55,10 +55,11 @@ Value = Any
 PLAIN = frozenset({str, int, float, bool, type(None)})  # that hold no other values
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """One line of a plan. `args` holds the arguments by the parameters' names, and `needs` the ids
-    of the tasks whose results they use, rising, each once."""
+    of the tasks whose results they use, rising, each once. Nobody changes a task; that is not
+    enforced, for it would take as long again to make one."""
 
     id: int
     tool_name: str
@@ -66,8 +67,8 @@ class Task:
     needs: tuple[int, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        found = [ref.task_id for value in self.args.values() for ref in references(value)]
-        object.__setattr__(self, "needs", tuple(sorted(set(found))))
+        found = {ref.task_id for value in self.args.values() for ref in references(value)}
+        self.needs = tuple(sorted(found)) if found else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,11 @@ def result_type(function: Callable[..., Any]) -> Type:
 
 def signature_validator(adapter: pydantic.TypeAdapter[Any]) -> Validate:
     """Checks arguments against a signature."""
+    check = adapter.validator.validate_python
 
     def validate(args: Arguments, open: Collection[str] = ()) -> dict[str, Any]:
         try:
-            checked: dict[str, Any] = adapter.validate_python(dict(args))
+            checked: dict[str, Any] = check(dict(args))
         except pydantic.ValidationError as error:
             for fault in error.errors(include_url=False):
                 if fault["loc"][:1] == () or fault["loc"][0] not in open:

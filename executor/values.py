@@ -41,8 +41,11 @@ def resolve(value: Value, results: Results) -> Any:
         return value
     match value:
         case Ref():
+            result = results[value.task_id]
+            if type(result) in PLAIN and not value.path:
+                return result
             try:
-                return _fresh(_follow(value, results[value.task_id]))
+                return _fresh(_follow(value, result))
             except RecursionError:
                 raise ArgumentError(
                     f"{value}: the result of task {value.task_id} is too deep, or holds itself"
