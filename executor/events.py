@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from executor.stats import Stats, TaskTimes, Times
@@ -202,6 +202,7 @@ EVENTS: dict[str, type[Event]] = {
     )
 }
 _NAMES = {type: [each.name for each in fields(kind)] for type, kind in EVENTS.items()}
+_PARTS = {kind: [each.name for each in fields(kind)] for kind in (Stats, Usage)}
 LAST = (RunFinished, RunFailed, RunCancelled)  # one of them ends a run
 
 
@@ -209,12 +210,10 @@ def to_wire(event: Event) -> dict[str, Any]:
     """The event as a JSON object, `type` first; what it holds is the event's own."""
     members = {name: getattr(event, name) for name in _NAMES[event.type]}
     if isinstance(event, LAST):
-        members |= {"stats": asdict(event.stats), "usage": asdict(event.usage)}
+        for part in ("stats", "usage"):
+            of = members[part]
+            members[part] = {name: getattr(of, name) for name in _PARTS[type(of)]}
     return {"type": event.type, **members}
-
-
-def _known(kind: type[Stats | Usage], members: Mapping[str, Any]) -> dict[str, Any]:
-    return {each.name: members[each.name] for each in fields(kind)}
 
 
 def from_wire(data: Mapping[str, Any]) -> Event:
@@ -224,8 +223,8 @@ def from_wire(data: Mapping[str, Any]) -> Event:
         kind = EVENTS[data["type"]]
         members = {name: data[name] for name in _NAMES[kind.type]}
         if issubclass(kind, LAST):
-            members["stats"] = Stats(**_known(Stats, members["stats"]))
-            members["usage"] = Usage(**_known(Usage, members["usage"]))
+            for name, part in (("stats", Stats), ("usage", Usage)):
+                members[name] = part(**{each: members[name][each] for each in _PARTS[part]})
         return kind(**members)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no event: {error!r}") from None

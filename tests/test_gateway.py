@@ -334,8 +334,11 @@ async def test_runs_wait_for_a_place_and_no_more_than_may_wait(tmp_path: Path) -
     async with gateway(tmp_path, SteadyModel(FOREVER, ENDING), settings=settings) as client:
         first = await client.post("/v1/runs", asked, **STREAM)
         second = await client.post("/v1/runs", asked, **STREAM)
-        refused = await client.post("/v1/runs", asked)
-        assert (await problem(refused))[:2] == (429, "too-many-runs")
+        for path in ("/v1/runs", "/v1/chat/completions"):
+            for body in (asked, b"what is never read"):
+                content = {"data": body} if isinstance(body, bytes) else {"json": body}
+                refused = await client.send("POST", path, **content)
+                assert (await problem(refused))[:2] == (429, "too-many-runs")
         assert int(refused.headers["Retry-After"]) > 0
         waiting = second.headers["Location"]
         assert (await (await client.get(waiting)).json())["status"] == "queued"

@@ -105,10 +105,11 @@ class ChatRequest(BaseModel):
 @routes.post("/v1/chat/completions")
 async def complete(request: web.Request) -> web.StreamResponse:
     """Answers the last message, at once or in chunks as it is written."""
+    gateway = request.app[GATEWAY]
+    gateway.check_start(request[CALLER])  # a refusal costs least before anything is read
     wanted = await body(request, ChatRequest)
     if wanted.messages[-1].role != "user":
         raise Problem("invalid-request", "messages: the last one must be the user's")
-    gateway = request.app[GATEWAY]
     served = gateway.check_ready().name
     if wanted.model != served:
         raise Problem("not-found", f"there is no model {wanted.model}; this one is {served}")

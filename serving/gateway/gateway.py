@@ -82,7 +82,7 @@ class Gateway:
 
         `earlier` is what was said in the chat that the question ends.
         """
-        self._check(caller)
+        self.check_start(caller)
         try:
             form = await self._form(wanted.answer_schema)
             tools = self._chosen(wanted.tools, caller)
@@ -102,13 +102,13 @@ class Gateway:
             metadata=wanted.metadata,
             created_at=datetime.now(UTC),
         )
-        self._check(caller)  # once more: others have begun, or the end has, since
+        self.check_start(caller)  # once more: others have begun, or the end has, since
         caller.note_start(asyncio.get_running_loop().time())
         watching = watched(run.id, self.metrics, self.traces)
         return self.runs.start(told(run.tell), record, caller.name, watching)
 
-    def _check(self, caller: Caller) -> None:
-        """Whether a run of his may begin now."""
+    def check_start(self, caller: Caller) -> None:
+        """Raises Problem if no run of his may begin now, whatever it asks."""
         self.check_ready()
         self.runs.check_room()
         now = asyncio.get_running_loop().time()

@@ -25,8 +25,9 @@ routes = web.RouteTableDef()
 @routes.post("/v1/runs")
 async def create(request: web.Request) -> web.StreamResponse:
     """Answers a question: with the run when it has ended, or with its events as they happen."""
-    wanted = await body(request, RunRequest)
     gateway = request.app[GATEWAY]
+    gateway.check_start(request[CALLER])  # a refusal costs least before anything is read
+    wanted = await body(request, RunRequest)
     live = await gateway.start(wanted, request[CALLER])
     headers = {"Location": f"/v1/runs/{live.run.id}"}
     with owned(live, wanted.on_disconnect):

@@ -47,10 +47,15 @@ class LiveRun:
     shown: Run | None = None  # as the history has it; a crash takes nothing away that was shown
     events: list[KeptEvent] = field(default_factory=list)
     kept: int = 0
-    is_over: bool = False  # and kept to the end
     is_cancelled: bool = False
     stop: Callable[[], object] = lambda: None
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)  # and kept to the end
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)  # for those who follow
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, and is kept to the end."""
+        return self._over.is_set()
 
     def cancel(self) -> None:
         """Somebody wants it to end, whether it has begun or not."""
@@ -59,14 +64,15 @@ class LiveRun:
 
     def keep(self, count: int, *, is_last: bool) -> None:
         """So many events are in the history."""
-        self.kept, self.is_over = count, self.is_over or is_last
+        self.kept = count
+        if is_last:
+            self._over.set()
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def ended(self) -> None:
         """Waits for its end."""
-        while not self.is_over:
-            await self._changed.wait()
+        await self._over.wait()
 
     async def follow(self, after: int, patience: float) -> AsyncGenerator[list[KeptEvent]]:
         """The events behind `after`, some at a time, until the last one has come; none of them
