@@ -21,12 +21,11 @@ def check(task: Task, toolbox: ToolBox, earlier: Mapping[int, Task]) -> None:
     the check at the call.
     """
     tool = toolbox[task.tool_name]
-    open_ = {name for name, value in task.args.items() if any(references(value))}
+    open_ = [name for name, value in task.args.items() if any(references(value))]
     tool.validate(task.args, open_)
-    results = {id: toolbox[each.tool_name] for id, each in earlier.items()}
-    for name in task.args:
-        if name in open_:
-            _check_open(name, task.args[name], tool.types[name], results)
+    results = {id: toolbox[earlier[id].tool_name] for id in task.needs}
+    for name in open_:
+        _check_open(name, task.args[name], tool.types[name], results)
 
 
 def _check_open(name: str, value: Value, type: Type, results: Mapping[int, Tool]) -> None:

@@ -38,6 +38,7 @@ class Planner:
         self._settings = settings
         self._number = number
         self._earlier = earlier
+        self._known = dict(earlier)  # and what is sealed
         self.sealed: list[Task] = []
 
     @property
@@ -95,6 +96,7 @@ class Planner:
                         if isinstance(item, Task):
                             self._check(item)
                             self.sealed.append(item)
+                            self._known[item.id] = item
                             yield item
                     if parser.column > self._settings.line_chars:
                         limit = f"the line is longer than {self._settings.line_chars} characters"
@@ -112,11 +114,10 @@ class Planner:
         line = len(self.sealed) + 1
         if len(self.sealed) == self._settings.max_tasks:
             raise _EndlessError("limit", f"more than {len(self.sealed)} tasks", line, 1)
-        if _is_loop([*self.sealed, task]):
+        if _is_loop(self.sealed, task):
             raise _EndlessError("limit", "the same calls over and over", line, 1)
-        known = {**self._earlier, **{each.id: each for each in self.sealed}}
         try:
-            seal.check(task, self._toolbox, known)
+            seal.check(task, self._toolbox, self._known)
         except ArgumentError as error:
             fault = PlanError(str(error), line, 1)
             raise _RefusedError(render(task, self._toolbox), fault) from None
@@ -172,9 +173,9 @@ class _RefusedError(Exception):
         self.fault = fault
 
 
-def _is_loop(tasks: Sequence[Task]) -> bool:
-    """Whether the last tasks are one call, or two in turn, over and over."""
-    calls = [(task.tool_name, task.args) for task in tasks[-2 * LOOP_TIMES :]]
+def _is_loop(sealed: Sequence[Task], task: Task) -> bool:
+    """Whether the task is the last of one call, or two in turn, over and over."""
+    calls = [(each.tool_name, each.args) for each in (*sealed[1 - 2 * LOOP_TIMES :], task)]
     return any(
         len(calls) >= width * LOOP_TIMES
         and calls[-width * LOOP_TIMES :] == calls[-width:] * LOOP_TIMES
