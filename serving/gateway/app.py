@@ -17,12 +17,12 @@ from serving.gateway.requests import BODY_BYTES
 log = logging.getLogger("headstart.gateway")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _TYPES = {404: "not-found", 405: "method-not-allowed"}  # of what aiohttp itself refuses
 
 
 def make_app(gateway: Gateway) -> web.Application:
-    middlewares = [take_trace, tell_problems, know_caller]
-    app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES)
+    app = web.Application(middlewares=[take_trace, know_caller], client_max_size=BODY_BYTES)
     app[GATEWAY] = gateway
     for room in (run_routes, chat, health, openapi):
         app.add_routes(room.routes)
@@ -50,27 +50,29 @@ async def know_caller(request: web.Request, handler: Handler) -> web.StreamRespo
     return await handler(request)
 
 
-@web.middleware
-async def tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong is told as a problem. A fault of ours is told to the log alone."""
+async def tell_problems(
+    gateway: Gateway, answer: Answer, request: web.BaseRequest
+) -> web.StreamResponse:
+    """Whatever goes wrong is told as a problem. A fault of ours is told to the log alone. This is
+    no middleware: aiohttp refuses an Expect before it comes to one."""
     try:
-        return await handler(request)
+        return await answer(request)
     except Problem as problem:
-        return _tell(request, problem)
+        return tell(gateway, problem)
     except web.HTTPException as error:
         if error.status < 400:
             raise
         detail = f"{request.method} {request.path}: {error.reason}"
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return _tell(request, Problem(_TYPES.get(error.status, "bad-request"), detail), allowed)
+        return tell(gateway, Problem(_TYPES.get(error.status, "bad-request"), detail), allowed)
     except Exception:
         log.exception("%s %s failed by a fault of ours", request.method, request.path)
         detail = "the gateway's log has the details"
-        return _tell(request, Problem("internal", detail))
+        return tell(gateway, Problem("internal", detail))
 
 
-def _tell(
-    request: web.Request, problem: Problem, headers: Mapping[str, str] | None = None
+def tell(
+    gateway: Gateway, problem: Problem, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    request.app[GATEWAY].metrics.problem(problem.type).inc()
+    gateway.metrics.problem(problem.type).inc()
     return problem.response(headers)

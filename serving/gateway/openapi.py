@@ -97,7 +97,8 @@ LAST_EVENT_ID = Parameter(
 
 NOT_READY = ("engine-unavailable", "history-unavailable", "shutting-down")
 NO_START = ("invalid-request", "question-too-long", "too-many-runs", *NOT_READY)
-NO_BODY = ("bad-request", "slow-request", "body-too-large", "unsupported-media-type")
+NO_BODY = ("slow-request", "body-too-large", "unsupported-media-type")
+ANY = ("bad-request", "internal")  # whatever is asked for: it may be no HTTP, and we may fail
 NO_KEY = ("unauthorized", "forbidden")
 
 
@@ -127,7 +128,7 @@ OPERATIONS: Mapping[Any, Operation] = {
     run_routes.events: Operation(
         {STREAM: EVENTS_STREAM},
         parameters=(LAST_EVENT_ID,),
-        problems=("not-found", "bad-request"),
+        problems=("not-found",),
     ),
     run_routes.tools: Operation({JSON: bodies.ToolList}),
     chat.complete: Operation(
@@ -184,7 +185,7 @@ def _operation(path: str, handler: Any) -> Schema:
         "parameters": [each.told() for each in (*in_path, *it.parameters)],
         "responses": {
             "200": _response("As asked", it.headers, it.gives),
-            **_problems({"internal", *it.problems, *(NO_KEY if is_keyed else ())}),
+            **_problems({*ANY, *it.problems, *(NO_KEY if is_keyed else ())}),
         },
     }
     if it.takes:

@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -16,7 +17,8 @@ from executor.errors import UsageError
 from executor.executor import Executor
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
-from serving.gateway.app import make_app
+from serving.gateway.app import make_app, tell, tell_problems
+from serving.gateway.connections import Connections
 from serving.gateway.engine_keeper import EngineKeeper
 from serving.gateway.gateway import Gateway
 from serving.gateway.guarded import Guard
@@ -102,16 +104,23 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
     runner = web.AppRunner(
         make_app(gateway),
         handler_cancellation=True,  # a reader that is gone is noticed
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    assert runner.server is not None
+    runner.server.request_handler = partial(tell_problems, gateway, runner.server.request_handler)
+    connections = Connections(
+        runner.server,
+        partial(tell, gateway),
         keepalive_timeout=HEAD_SECONDS,
         lingering_time=LINGER_SECONDS,
         auto_decompress=False,  # a small body may be a large one, and is read even to be refused
-        shutdown_timeout=1.0,
         access_log=None,
     )
-    await runner.setup()
+    loop = asyncio.get_running_loop()
     try:
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        yield
+        with closing(await loop.create_server(connections, sock=listener, backlog=BACKLOG)):
+            yield
     finally:
         await runner.cleanup()
 

@@ -1,0 +1,52 @@
+"""Connections: aiohttp's own, but for what it does not do as this API does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from serving.gateway.problems import Problem
+
+
+class Connections:
+    """Makes a connection for each peer that comes, as `create_server` asks for it."""
+
+    def __init__(
+        self, server: web.Server, tell: Callable[[Problem], web.Response], **settings: Any
+    ) -> None:
+        self.server = server
+        self.tell = tell
+        self.settings = settings
+
+    def __call__(self) -> Connection:
+        return Connection(self)
+
+
+class Connection(web.RequestHandler):
+    """The HTTP of one peer."""
+
+    def __init__(self, among: Connections) -> None:
+        super().__init__(among.server, loop=asyncio.get_running_loop(), **among.settings)
+        self._among = among
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answers what is no HTTP, where aiohttp would do it in plain text. It is the peer's fault,
+        so nothing of it goes to the log."""
+        if status == 400:
+            said = " ".join((message or "").partition("\n\n")[0].split()).rstrip(":")
+            problem = Problem("bad-request", f"the request can't be read: {said}")
+        else:
+            super().handle_error(request, status, exc, message)  # to the log
+            problem = Problem("internal", "the gateway's log has the details")
+        response = self._among.tell(problem)
+        response.force_close()
+        return response
