@@ -18,7 +18,8 @@ from test_gateway import FOREVER, STREAM, Waiting
 from serving.scripted import Chunk, SteadyModel
 
 SOON = 0.2  # seconds, in the place of ten
-LONG_ANSWER = [Chunk("Answer: "), *[Chunk("x" * 100_000)] * 200]  # no buffer holds it
+LENGTH = 20_000_000  # of an answer that no buffer holds
+LONG_ANSWER = [Chunk("Answer: "), *[Chunk("x" * 100_000)] * (LENGTH // 100_000)]
 HEAD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
 POST = (
     b"POST /v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -74,19 +75,27 @@ async def test_who_does_not_finish_his_request_is_cut_off(
             assert (await all_of(raw)).startswith(answer)
 
 
-async def test_who_does_not_read_is_cut_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/events", ""], ids=["a stream", "a whole answer"])
+async def test_who_does_not_read_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("serving.gateway.server.UNSENT_SECONDS", SOON)
     model = SteadyModel("1. join()\n", LONG_ANSWER)
     async with gateway(tmp_path, model) as client:
-        run = await (await client.post("/v1/runs", {"question": "?"})).json()
+        asked = {"question": "?", "on_disconnect": "continue"}
+        response = await client.post("/v1/runs", asked, **STREAM)
+        response.close()
+        for live in client.gateway.runs.going_on:
+            await live.ended()
         with await connect(client) as raw:
-            path = f"/v1/runs/{run['id']}/events"
-            request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            address = response.headers["Location"] + path
+            request = f"GET {address} HTTP/1.1\r\nHost: localhost\r\n\r\n"
             before = asyncio.all_tasks()
             await asyncio.get_running_loop().sock_sendall(raw, request.encode())
             await client.get("/livez")  # an answer, so that the request before it has been read
             await asyncio.wait(asyncio.all_tasks() - before)  # the gateway has given the reader up
             read = await all_of(raw)
-        assert 0 < len(read) < len(run["answer"])
+        assert 0 < len(read) < LENGTH
 
 
 @pytest.mark.parametrize("wanted", ["cancel", "continue"])

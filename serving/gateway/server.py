@@ -99,7 +99,8 @@ def _tracing(endpoint: str) -> AbstractAsyncContextManager[Traces | None]:
 async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[None]:
     """Answers requests on this socket."""
     _take_all_descriptors()
-    # The kernel's own patience: aiohttp has none with a peer that takes nothing any more.
+    # The kernel's own patience, for aiohttp waits for ever: it ends, too, if the peer is there but
+    # takes nothing.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNSENT_SECONDS))
     runner = web.AppRunner(
         make_app(gateway),
