@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.gateway.streams.READER_SECONDS", SOON)
     monkeypatch.setattr("serving.gateway.requests.BODY_SECONDS", SOON)
     monkeypatch.setattr("serving.gateway.server.HEAD_SECONDS", SOON)
+    monkeypatch.setattr("serving.gateway.connections.UNREAD_SECONDS", SOON)
 
 
 async def connect(client: Client) -> socket.socket:
@@ -42,6 +44,16 @@ async def connect(client: Client) -> socket.socket:
     host, port = client.url.removeprefix("http://").split(":")
     await asyncio.get_running_loop().sock_connect(raw, (host, int(port)))
     return raw
+
+
+def asking(body: str) -> bytes:
+    return POST.replace(b"100", str(len(body)).encode()) + body.encode()
+
+
+async def send_all(raw: socket.socket, what: bytes) -> None:
+    """As much of it as is taken."""
+    with suppress(ConnectionError):
+        await asyncio.get_running_loop().sock_sendall(raw, what)
 
 
 async def all_of(raw: socket.socket) -> bytes:
@@ -103,10 +115,9 @@ async def test_a_run_whose_reader_is_cut_off_ends_as_was_asked(tmp_path: Path, w
     model = Waiting("1. join()\n", [*LONG_ANSWER, Chunk("!", 3 * SOON)])
     model.may_end.set()
     async with gateway(tmp_path, model) as client:
-        body = f'{{"question": "?", "on_disconnect": "{wanted}"}}'
-        head = POST.replace(b"100", str(len(body)).encode())
+        asked = asking(f'{{"question": "?", "on_disconnect": "{wanted}"}}')
         with await connect(client) as raw:
-            sent = head.replace(b"Host", b"Accept: text/event-stream\r\nHost") + body.encode()
+            sent = asked.replace(b"Host", b"Accept: text/event-stream\r\nHost")
             await asyncio.get_running_loop().sock_sendall(raw, sent)
             await model.is_asked.wait()
             [live] = client.gateway.runs.going_on
@@ -148,3 +159,39 @@ async def test_a_disconnect_while_waiting_gives_the_place_back(tmp_path: Path) -
         assert client.gateway.runs.going_on == []
         model.may_end.set()
         assert (await client.post("/v1/runs", {"question": "?"})).status == 200
+
+
+BEHIND = {
+    "a request": HEAD + b"\r\n",
+    "many requests": (HEAD + b"\r\n") * 100,
+    "a large body": POST.replace(b"100", b"900000") + b"x" * 900_000,
+    "no HTTP": b"x" * 900_000,
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+async def test_a_disconnect_is_noticed_behind_whatever_was_sent_before(
+    tmp_path: Path, behind: bytes
+) -> None:
+    model = Waiting()
+    async with gateway(tmp_path, model) as client:
+        with await connect(client) as raw:
+            await send_all(raw, asking('{"question": "?"}'))
+            await model.is_asked.wait()
+            [live] = client.gateway.runs.going_on
+            sending = asyncio.ensure_future(send_all(raw, behind))
+            await client.get("/livez")  # an answer, so that the bytes before it have been read
+            sending.cancel()
+        await live.ended()
+        assert live.run.status == "cancelled"
+
+
+async def test_who_sends_much_at_once_is_answered_in_full(tmp_path: Path) -> None:
+    model = SteadyModel("1. join()\n", [Chunk("Answer: "), Chunk("!", 3 * SOON)])
+    async with gateway(tmp_path, model) as client:
+        with await connect(client) as raw:
+            sent = (HEAD + b"\r\n") * 40 + asking('{"question": "?"}')
+            sending = asyncio.ensure_future(send_all(raw, sent))
+            answers = await all_of(raw)
+            await sending
+        assert answers.count(b"HTTP/1.1 200 OK") == 41

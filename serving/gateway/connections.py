@@ -10,6 +10,8 @@ from aiohttp import web
 
 from serving.gateway.problems import Problem
 
+UNREAD_SECONDS = 10.0  # for which bytes behind a request may find no place before they are read
+
 
 class Connections:
     """Makes a connection for each peer that comes, as `create_server` asks for it."""
@@ -31,6 +33,29 @@ class Connection(web.RequestHandler):
     def __init__(self, among: Connections) -> None:
         super().__init__(among.server, loop=asyncio.get_running_loop(), **among.settings)
         self._among = among
+        self._unread: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Who sends so much behind his request that no more of it is read could go away without
+        being noticed. He is cut off, unless it is read soon."""
+        super().data_received(data)
+        self._forget_unread()
+        if self.transport is not None and not self.transport.is_reading():
+            loop = asyncio.get_running_loop()
+            self._unread = loop.call_later(UNREAD_SECONDS, self._cut_off_unread)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._forget_unread()
+        super().connection_lost(exc)
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _cut_off_unread(self) -> None:
+        if self.transport is not None and not self.transport.is_reading():
+            self.transport.abort()
 
     def handle_error(
         self,
