@@ -1,14 +1,13 @@
-"""Connections, below the requests that they bring: what is no HTTP at all."""
+"""Connections, below the requests that they bring: what is no HTTP, and how many there may be."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 from gateways import gateway
-from test_slow_peers import all_of, connect
+from test_slow_peers import all_of, connect, send_all
 
 HOST = b"Host: localhost\r\nConnection: close\r\n"
 GET = b"GET /livez HTTP/1.1\r\n" + HOST
@@ -36,7 +35,7 @@ async def test_what_is_no_http_is_a_problem_and_no_fault_of_ours(
 ) -> None:
     async with gateway(tmp_path) as client:
         with await connect(client) as raw:
-            await asyncio.get_running_loop().sock_sendall(raw, sent)
+            await send_all(raw, sent)
             head, _, body = (await all_of(raw)).partition(b"\r\n\r\n")
         assert head.split()[1] == b"400"
         assert b"Content-Type: application/problem+json" in head
@@ -46,3 +45,20 @@ async def test_what_is_no_http_is_a_problem_and_no_fault_of_ours(
         counted = await (await client.get("/metrics")).text()
     assert 'headstart_problems_total{type="bad-request"} 1.0' in counted
     assert not caplog.records
+
+
+async def test_who_comes_when_all_places_are_taken_is_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.gateway.server.MOST_CONNECTIONS", 2)
+    async with gateway(tmp_path) as client:
+        assert (await client.get("/livez")).status == 200  # over the first, which stays open
+        with await connect(client) as second, await connect(client) as third:
+            assert await all_of(third) == b""
+            await send_all(second, GET + b"\r\n")
+            assert (await all_of(second)).startswith(b"HTTP/1.1 200 OK")
+        with await connect(client) as next:
+            await send_all(next, GET + b"\r\n")
+            assert (await all_of(next)).startswith(b"HTTP/1.1 200 OK")
+        assert (await client.get("/livez")).status == 200
+    assert caplog.messages == ["2 connections are open; more are sent away"] * 2

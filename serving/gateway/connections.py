@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,18 +11,27 @@ from aiohttp import web
 
 from serving.gateway.problems import Problem
 
+log = logging.getLogger("headstart.gateway")
+
 UNREAD_SECONDS = 10.0  # for which bytes behind a request may find no place before they are read
 
 
 class Connections:
-    """Makes a connection for each peer that comes, as `create_server` asks for it."""
+    """Makes a connection for each peer that comes, as `create_server` asks for it; no more than
+    `most` are open at once."""
 
     def __init__(
-        self, server: web.Server, tell: Callable[[Problem], web.Response], **settings: Any
+        self,
+        server: web.Server,
+        tell: Callable[[Problem], web.Response],
+        most: int,
+        **settings: Any,
     ) -> None:
         self.server = server
         self.tell = tell
+        self.most = most
         self.settings = settings
+        self.open: set[Connection] = set()
 
     def __call__(self) -> Connection:
         return Connection(self)
@@ -35,6 +45,19 @@ class Connection(web.RequestHandler):
         self._among = among
         self._unread: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Who comes when all places are taken is sent away without a word: there would have to be
+        a request before there can be an answer."""
+        among = self._among
+        if len(among.open) >= among.most:
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+            return
+        among.open.add(self)
+        if len(among.open) == among.most:
+            log.warning("%d connections are open; more are sent away", among.most)
+        super().connection_made(transport)
+
     def data_received(self, data: bytes) -> None:
         """Who sends so much behind his request that no more of it is read could go away without
         being noticed. He is cut off, unless it is read soon."""
@@ -45,6 +68,7 @@ class Connection(web.RequestHandler):
             self._unread = loop.call_later(UNREAD_SECONDS, self._cut_off_unread)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._among.open.discard(self)
         self._forget_unread()
         super().connection_lost(exc)
 

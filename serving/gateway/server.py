@@ -35,6 +35,7 @@ HEAD_SECONDS = 10.0  # in which a connection must have sent the head of its next
 LINGER_SECONDS = 1.0  # for which the rest of a refused body is read, so that the refusal is, too
 UNSENT_SECONDS = 12.0  # for which the peer may take nothing of what is sent to it
 BACKLOG = 1_024
+MOST_CONNECTIONS = 10_000  # at once
 
 
 class Stop:
@@ -98,7 +99,7 @@ def _tracing(endpoint: str) -> AbstractAsyncContextManager[Traces | None]:
 @asynccontextmanager
 async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[None]:
     """Answers requests on this socket."""
-    _take_all_descriptors()
+    descriptors = _take_all_descriptors()
     # The kernel's own patience, for aiohttp waits for ever: it ends, too, if the peer is there but
     # takes nothing.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNSENT_SECONDS))
@@ -113,6 +114,7 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
     connections = Connections(
         runner.server,
         partial(tell, gateway),
+        most=min(MOST_CONNECTIONS, descriptors // 2),  # the others are the engine's and the tools'
         keepalive_timeout=HEAD_SECONDS,
         lingering_time=LINGER_SECONDS,
         auto_decompress=False,  # a small body may be a large one, and is read even to be refused
@@ -134,10 +136,11 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _take_all_descriptors() -> None:
-    """Each connection is one, and so is the engine's."""
+def _take_all_descriptors() -> int:
+    """How many there are. Each connection is one, and so is the engine's."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def listen(host: str, port: int) -> socket.socket:
