@@ -6,7 +6,7 @@ import asyncio
 import random
 import sqlite3
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gateways import gateway
 from test_gateway import STREAM, all_events, messages
 
 from executor.errors import UsageError
+from executor.events import PlanStarted
 from serving.gateway.bodies import Run
 from serving.gateway.database import KeptEvent
 from serving.gateway.history import History
@@ -214,3 +215,61 @@ async def test_a_run_with_events_of_another_version_is_interrupted_all_the_same(
         assert found.status == "interrupted"
         [[_, last]] = [page async for page in history.events("old", -1)]
         assert (last.seq, last.type) == (1, "run_failed")
+
+
+DAMAGED: dict[str, str | bytes] = {
+    "cut off": '{"id": "bad"',
+    "no text": b"\xff{}",
+    "of another version": '{"id": "bad", "question": "secret"}',
+    "no object": "[]",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+async def test_a_run_that_can_not_be_read_costs_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | bytes
+) -> None:
+    path = tmp_path / "history.db"
+    async with History.open(path, 30) as history:
+        for id in ("old", "bad", "new"):
+            made = datetime.now(UTC)
+            run = Run(id=id, status="running", question="secret", tools=[], created_at=made)
+            history.save(run, "", lambda: None)
+    change(path, "UPDATE runs SET run = CAST(? AS TEXT) WHERE id = 'bad'", text)
+    async with History.open(path, 30) as history:
+        assert "run bad was interrupted, and can't be read" in caplog.text
+        assert "secret" not in caplog.text
+        caplog.clear()
+        for _ in range(2):
+            assert [run.id for run in await history.runs(None, None, 2)] == ["new", "old"]
+            assert await history.run("bad", None) is None
+        [told] = caplog.messages
+        assert told.startswith("run bad can't be read")
+    assert change(path, "SELECT DISTINCT status FROM runs") == [("interrupted",)]
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+async def test_an_event_that_can_not_be_read_keeps_no_run_from_its_last_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | bytes
+) -> None:
+    path = tmp_path / "history.db"
+    async with History.open(path, 30) as history:
+        made = datetime.now(UTC)
+        run = Run(id="run", status="running", question="?", tools=[], created_at=made)
+        history.save(run, "", lambda: None)
+        history.add("run", KeptEvent.of(PlanStarted(seq=4, at=1.5, plan=1)), lambda: None)
+        history.add("run", KeptEvent(5, "replan", "{}"), lambda: None)
+    change(path, "UPDATE events SET json = CAST(? AS TEXT) WHERE seq = 5", text)
+    async with History.open(path, 30) as history:
+        assert "event 5 of run run can't be read" in caplog.text
+        [last] = await anext(history.events("run", 5))
+        assert (last.seq, last.type) == (6, "run_failed")
+        [found] = await history.runs(None, None, 1)
+        assert found.stats is not None
+        assert (found.status, found.stats.seconds) == ("interrupted", 1.5)
+
+
+def change(path: Path, statement: str, *values: object) -> list[Any]:
+    """What somebody else does to the file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        return db.execute(statement, values).fetchall()

@@ -9,12 +9,12 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TextIO, TypeVar
 
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from executor.events import Event, RunFailed, from_wire, to_wire
@@ -54,6 +54,10 @@ EVENTS_BEHIND = (
     "SELECT seq, type, json FROM events WHERE run = (SELECT number FROM runs WHERE id = ?) "
     "AND seq > ? ORDER BY seq LIMIT ?"
 )
+OPEN_RUNS = (
+    "SELECT number, id, owner, CAST(run AS BLOB) FROM runs WHERE status IN ('queued', 'running')"
+)
+EVENTS = "SELECT seq, CAST(json AS BLOB) FROM events WHERE run = ? ORDER BY seq"
 BUSY_SECONDS = 5.0  # for somebody else, such as a backup, who holds the file
 
 T = TypeVar("T")
@@ -186,26 +190,44 @@ def _insert(
         db.execute(statement.format(rows=", ".join([row] * len(some))), values)
 
 
+def read_run(text: bytes) -> Run:
+    """Raises ValueError for a row that is damaged, or of another version."""
+    try:
+        return Run.model_validate_json(text)
+    except ValidationError as error:  # which would also tell what was asked
+        [first, *_] = error.errors()
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
+
+
 def interrupt(db: sqlite3.Connection) -> None:
     """Gives runs that were going on when their process died the last word they never had."""
-    now = datetime.now(UTC)
-    open_runs = db.execute(
-        "SELECT id, owner, run FROM runs WHERE status IN ('queued', 'running')"
-    ).fetchall()
-    for id, owner, text in open_runs:
-        run = Run.model_validate_json(text)
-        times, at = Times(), 0.0
-        events = db.execute(EVENTS_BEHIND, (id, -1, -1)).fetchall()
-        for _, _, event in events:
-            at = json.loads(event).get("at", at)
-            with suppress(ValueError):  # of another version
-                times.note(from_wire(json.loads(event)))
-        message = "the gateway ended while the run went on; ask again"
-        last = RunFailed(
-            seq=len(events), at=at, reason="interrupted", message=message, stats=times.stats(at)
-        )
-        run.status, run.ended_at, run.stats = "interrupted", now, last.stats
-        run.error = RunError(reason=last.reason, message=message)
+    for number, id, owner, text in db.execute(OPEN_RUNS).fetchall():
+        try:
+            run = read_run(text)
+        except ValueError as error:  # so it is in no list; but it is not to be looked at for ever
+            log.error("run %s was interrupted, and can't be read: %s", id, error)
+            db.execute("UPDATE runs SET status = 'interrupted' WHERE number = ?", (number,))
+            continue
+        last = _last_word(db, number, id)
+        run.status, run.ended_at, run.stats = "interrupted", datetime.now(UTC), last.stats
+        run.error = RunError(reason=last.reason, message=last.message)
         batch = Batch(events=[(id, *KeptEvent.of(last))])
         batch.save(run, owner)
         commit(db, batch)
+
+
+def _last_word(db: sqlite3.Connection, number: int, id: str) -> RunFailed:
+    """What follows the events of an interrupted run."""
+    times, at, seq = Times(), 0.0, -1
+    for seq, text in db.execute(EVENTS, (number,)).fetchall():
+        try:
+            event = from_wire(json.loads(text))
+        except ValueError as error:  # damaged, or of another version
+            log.warning("event %d of run %s can't be read: %s", seq, id, error)
+            continue
+        times.note(event)
+        at = event.at
+    message = "the gateway ended while the run went on; ask again"
+    stats = times.stats(at)
+    return RunFailed(seq=seq + 1, at=at, reason="interrupted", message=message, stats=stats)

@@ -28,11 +28,17 @@ from serving.gateway.database import (
     interrupt,
     make_file,
     prepare,
+    read_run,
 )
 
 log = logging.getLogger("headstart.history")
 
 FORGET = "DELETE FROM runs WHERE created < ? AND status NOT IN ('queued', 'running')"
+LATEST = (  # as bytes: a damaged text may be no text
+    "SELECT id, CAST(run AS BLOB) FROM runs WHERE (?1 IS NULL OR owner = ?1) "
+    "AND (?2 IS NULL OR number < (SELECT number FROM runs WHERE id = ?2)) "
+    "ORDER BY number DESC LIMIT ?3"
+)
 BATCH_SECONDS = 0.003  # from one batch to the next: a commit has its price, whatever it holds
 RETRY_SECONDS = 1.0
 CLOSING_TRIES = 5  # before what can't be written is given up
@@ -49,6 +55,7 @@ class History:
         self._waiting = Batch()
         self._has_some = asyncio.Event()
         self._is_closing = False
+        self._unreadable: set[str] = set()  # runs of which the log was told
         self.fault = ""
         """Why nothing can be written at present; empty if it can."""
 
@@ -101,21 +108,32 @@ class History:
     async def run(self, id: str, owner: str | None) -> Run | None:
         """The run of this id; of this owner, if one is named."""
         rows = await self._rows(
-            "SELECT run FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", id, owner
+            "SELECT id, CAST(run AS BLOB) FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)",
+            id,
+            owner,
         )
-        return Run.model_validate_json(rows[0][0]) if rows else None
+        return self._read(*rows[0]) if rows else None
 
     async def runs(self, owner: str | None, before: str | None, limit: int) -> list[Run]:
-        """The latest runs, or those before one of them."""
-        rows = await self._rows(
-            "SELECT run FROM runs WHERE (?1 IS NULL OR owner = ?1) AND "
-            "(?2 IS NULL OR number < (SELECT number FROM runs WHERE id = ?2)) "
-            "ORDER BY number DESC LIMIT ?3",
-            owner,
-            before,
-            limit,
-        )
-        return [Run.model_validate_json(text) for (text,) in rows]
+        """The latest runs, or those before one of them; without those that can't be read."""
+        found: list[Run] = []
+        while len(found) < limit:
+            rows = await self._rows(LATEST, owner, before, limit - len(found))
+            if not rows:
+                break
+            found += [run for row in rows if (run := self._read(*row)) is not None]
+            before, _ = rows[-1]
+        return found
+
+    def _read(self, id: str, text: bytes) -> Run | None:
+        """A row's run. None if it is damaged, or of another version; the log is told so once."""
+        try:
+            return read_run(text)
+        except ValueError as error:
+            if id not in self._unreadable:
+                log.error("run %s can't be read: %s", id, error)
+            self._unreadable.add(id)
+            return None
 
     async def events(self, id: str, after: int) -> AsyncGenerator[list[KeptEvent]]:
         """The kept events of a run behind `after`, a page at a time."""
