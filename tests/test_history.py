@@ -19,7 +19,7 @@ from test_gateway import STREAM, all_events, messages
 from executor.errors import UsageError
 from executor.events import PlanStarted
 from serving.gateway.bodies import Run
-from serving.gateway.database import KeptEvent
+from serving.gateway.database import Batch, KeptEvent, commit
 from serving.gateway.history import History
 
 SERVER = """
@@ -136,6 +136,27 @@ async def test_nothing_is_told_that_can_not_be_kept(
         blocker.close()
         assert (await (await asking).json())["status"] == "finished"
         assert (await client.get("/readyz")).status == 200
+
+
+async def test_a_file_that_is_damaged_meanwhile_is_a_fault_as_long_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.gateway.history.RETRY_SECONDS", 0.01)
+    kept, faults = asyncio.Event(), list[str]()
+
+    def damaged_at_first(db: sqlite3.Connection, batch: Batch) -> None:
+        faults.append(history.fault)
+        if len(faults) == 1:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        commit(db, batch)
+
+    monkeypatch.setattr("serving.gateway.history.commit", damaged_at_first)
+    async with History.open(tmp_path / "history.db", 30) as history:
+        run = Run(id="run", status="queued", question="?", tools=[], created_at=datetime.now(UTC))
+        history.save(run, "", kept.set)
+        async with asyncio.timeout(60):
+            await kept.wait()
+        assert [*faults, history.fault] == ["", "database disk image is malformed", ""]
 
 
 @pytest.mark.parametrize("content", [b"no database" * 100, None], ids=["no database", "too new"])

@@ -176,7 +176,7 @@ class History:
         batch, self._waiting = self._waiting, Batch()
         try:
             await self._writer.do(lambda db: commit(db, batch))
-        except sqlite3.OperationalError as error:  # a full disk, or one who holds the file
+        except sqlite3.DatabaseError as error:  # a full disk, say, or one who holds the file
             self._waiting = self._waiting.behind(batch)
             if not self.fault:
                 log.error("the history can't be written: %s; trying again", error)
