@@ -81,7 +81,7 @@ async def gateway_of(model: Model, directory: Path) -> AsyncIterator[int]:
     async with History.open(settings.history_file, 1) as history:
         runs = Runs(history, running=RUNNING, waiting=WAITING)
         with closing(Executor(ToolBox([count]))) as executor, closing(Guard()) as guard:
-            keys = Keys(settings.keys_file, required=False)
+            keys = Keys(settings.keys_file, executor.toolbox, required=False)
             gateway = Gateway(settings, executor, (), lambda: model, runs, keys, guard)
             async with listening(gateway, listener):
                 yield listener.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from executor.builtin import TOOLBOX
+from executor.errors import UsageError
 from serving.gateway import keys
 from serving.settings import Settings
 
@@ -19,8 +22,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Makes and l
 def add(
     name: str,
     tools: Annotated[
-        str, typer.Option("--tools", help="Names with commas between; all if absent.")
-    ] = "",
+        str | None, typer.Option("--tools", help="Names with commas between; all if absent.")
+    ] = None,
     max_runs: Annotated[int | None, typer.Option("--max-runs", min=1, help="At once.")] = None,
     per_minute: Annotated[int | None, typer.Option("--per-minute", min=1)] = None,
     days: Annotated[
@@ -28,13 +31,24 @@ def add(
     ] = None,
 ) -> None:
     """Makes a key and prints it, this once."""
-    allowed = tuple(each.strip() for each in tools.split(",")) if tools else None
+    allowed = None if tools is None else _names(tools)
     path = Settings.from_env().keys_file
     print(
         keys.add(
             path, name, tools=allowed, max_runs=max_runs, runs_per_minute=per_minute, days=days
         )
     )
+
+
+def _names(tools: str) -> tuple[str, ...]:
+    """Warns of those that only a tools file can have: which one the gateway has is not known."""
+    names = tuple(each.strip() for each in tools.split(","))
+    if "" in names:
+        raise UsageError(f"--tools is {tools!r}; name tools, with commas between")
+    if others := [name for name in names if name not in TOOLBOX]:
+        warning = f"not among the bundled tools ({TOOLBOX}): {', '.join(others)}"
+        print(f"headstart: {warning}; is it a slip, or your tools file's?", file=sys.stderr)
+    return names
 
 
 @app.command("list")

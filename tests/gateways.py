@@ -90,7 +90,7 @@ async def gateway(
             closing(Executor(toolbox, max_running=settings.max_running)) as executor,
             closing(Guard()) as guard,
         ):
-            keys = Keys(settings.keys_file, required=False)
+            keys = Keys(settings.keys_file, toolbox, required=False)
             made = Gateway(settings, executor, (), lambda: model, runs, keys, guard)
             listener = listen("127.0.0.1", 0)
             async with listening(made, listener), aiohttp.ClientSession() as http:

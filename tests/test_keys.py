@@ -157,6 +157,21 @@ async def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
         assert (await client.get("/v1/runs")).status == 401
 
 
+async def test_tools_of_a_key_that_are_not_there_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = a_key(tmp_path, "slip", tools=("serch", "calculate"))
+    a_key(tmp_path, "right", tools=("search",))
+    async with gateway(tmp_path) as client:
+        a_key(tmp_path, "free")  # so that the file is read again
+        [listed] = (await (await client.get("/v1/tools", **header)).json())["tools"]
+        assert listed["name"] == "calculate"
+    [told] = [record for record in caplog.messages if "names tools" in record]
+    assert told == (
+        "the key slip names tools that are not here: serch; there are: search, calculate"
+    )
+
+
 async def test_a_change_elsewhere_does_not_forget_what_a_key_has_used(tmp_path: Path) -> None:
     used = a_key(tmp_path, "used", runs_per_minute=1)
     async with gateway(tmp_path) as client:
@@ -199,7 +214,7 @@ async def test_no_key_is_written_anywhere(tmp_path: Path, caplog: pytest.LogCapt
 
 def test_to_listen_elsewhere_needs_a_key(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none; make one with \./scripts/keys\.sh add NAME"):
-        Keys(tmp_path / "keys.json", required=True)
+        Keys(tmp_path / "keys.json", TOOLBOX, required=True)
     done = headstart(
         *("serve", "--host", "0.0.0.0", "--port", "0"), cache=tmp_path, HEADSTART_DATA=str(tmp_path)
     )
@@ -243,6 +258,29 @@ async def test_a_chat_has_no_other_tools_than_its_key(tmp_path: Path) -> None:
         path = f"/v1/runs/{done['headstart']['id']}/events"
         events = await all_events(await client.get(path, **limited))
         assert "search" not in [event.get("tool") for event in events]
+
+
+WARNINGS = {
+    "none": ([], 0, ""),
+    "bundled": (["--tools", "search, calculate"], 0, ""),
+    "others": (
+        ["--tools", "serch,calculate,stock"],
+        0,
+        "headstart: not among the bundled tools (search, calculate): serch, stock; "
+        "is it a slip, or your tools file's?\n",
+    ),
+    "empty": (["--tools", ""], 2, "headstart: --tools is ''; name tools, with commas between\n"),
+    "half": (["--tools", "a,"], 2, "headstart: --tools is 'a,'; name tools, with commas between\n"),
+}
+
+
+@pytest.mark.parametrize(("flags", "code", "said"), WARNINGS.values(), ids=WARNINGS)
+def test_the_command_warns_of_tools_that_it_does_not_know(
+    tmp_path: Path, flags: list[str], code: int, said: str
+) -> None:
+    done = headstart("keys", "add", "crm", *flags, cache=tmp_path, HEADSTART_DATA=str(tmp_path))
+    assert (done.returncode, done.stderr) == (code, said)
+    assert done.stdout.startswith("hs_") == (code == 0)
 
 
 @tool

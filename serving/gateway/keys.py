@@ -23,6 +23,7 @@ from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from executor.errors import UsageError
+from executor.tools import ToolBox
 from serving.gateway.problems import Problem
 
 log = logging.getLogger("headstart.keys")
@@ -100,10 +101,12 @@ CALLER = web.RequestKey("caller", Caller)
 
 
 class Keys:
-    """The keys in a file. Where none are `required` and there is no file, anyone may call."""
+    """The keys in a file, for the tools of this box. Where none are `required` and there is no
+    file, anyone may call."""
 
-    def __init__(self, path: Path, *, required: bool) -> None:
+    def __init__(self, path: Path, toolbox: ToolBox, *, required: bool) -> None:
         self._path = path
+        self._toolbox = toolbox
         self._are_on = required
         self._stamp: Stamp | None = None
         self._callers: list[Caller] = []
@@ -154,7 +157,19 @@ class Keys:
             log.error("%s; the keys of before still hold", error)
             return
         known = {caller.key: caller for caller in self._callers}
+        for key in keys:
+            if key not in known:
+                self._check_tools(key)
         self._callers = [known.get(key) or Caller(key) for key in keys]
+
+    def _check_tools(self, key: Key) -> None:
+        """A slip, or a tool that came with another tools file: the key opens what else it names."""
+        if unknown := [name for name in key.tools or () if name not in self._toolbox]:
+            names = ", ".join(unknown)
+            log.warning(
+                "the key %s names tools that are not here: %s; there are: %s",
+                *(key.name, names, self._toolbox),
+            )
 
 
 def is_loopback(host: str) -> bool:

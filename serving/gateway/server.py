@@ -62,7 +62,8 @@ async def serve(
     """Serves until it is to stop. `ready` is called when the engine serves for the first time.
     Raises what keeps it from that."""
     spare_the_collector()
-    keys = Keys(settings.keys_file, required=not is_loopback(listener.getsockname()[0]))
+    is_open = not is_loopback(listener.getsockname()[0])
+    keys = Keys(settings.keys_file, toolbox, required=is_open)
     async with (
         History.open(settings.history_file, settings.keep_days) as history,
         _tracing(settings.traces_endpoint) as traces,
