@@ -167,6 +167,7 @@ async def test_a_failed_run_is_an_error_to_such_clients(tmp_path: Path) -> None:
         with pytest.raises(openai.InternalServerError, match="it died") as raised:
             await theirs.chat.completions.create(model="scripted", messages=HELLO)
         assert raised.value.status_code == 503
+        assert raised.value.response.headers["Retry-After"] == "10"
         stream = await theirs.chat.completions.create(model="scripted", messages=HELLO, stream=True)
         with pytest.raises(openai.APIError, match="it died"):
             async for _ in stream:
@@ -176,8 +177,9 @@ async def test_a_failed_run_is_an_error_to_such_clients(tmp_path: Path) -> None:
 async def test_a_late_run_is_an_error_that_no_client_asks_for_again(tmp_path: Path) -> None:
     settings = Settings(deadline=0.01)
     async with gateway(tmp_path, SteadyModel(FOREVER, ENDING), settings=settings) as client:
-        told = await problem(await client.post("/v1/chat/completions", ASKED))
-        assert told[:2] == (422, "run-failed")
+        failed = await client.post("/v1/chat/completions", ASKED)
+        assert (await problem(failed))[:2] == (422, "run-failed")
+        assert "Retry-After" not in failed.headers
 
 
 @pytest.mark.parametrize("stream", [True, False])

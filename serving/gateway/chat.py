@@ -19,7 +19,7 @@ from executor.events import Usage
 from planner_prompts.messages import Message, Role
 from serving.gateway.bodies import MAX_QUESTION, Metadata, Run, RunRequest
 from serving.gateway.database import KeptEvent
-from serving.gateway.gateway import GATEWAY
+from serving.gateway.gateway import ENGINE_RETRY_SECONDS, GATEWAY
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
 from serving.gateway.requests import body, refusal
@@ -211,8 +211,10 @@ def _usage(usage: Usage | None) -> dict[str, int]:
 def _failure(run: Run) -> Problem:
     assert run.error is not None
     reason, message = run.error.reason, run.error.message
-    problem = "engine-unavailable" if reason == "engine" else "run-failed"
-    return Problem(problem, message, members={"run": run.id, "reason": reason})
+    members = {"run": run.id, "reason": reason}
+    if reason == "engine":
+        return Problem("engine-unavailable", message, ENGINE_RETRY_SECONDS, members)
+    return Problem("run-failed", message, members=members)
 
 
 def _data(item: dict[str, Any]) -> str:
