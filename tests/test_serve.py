@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from executor.builtin import TOOLBOX
 from executor.errors import EngineError, UsageError
 from serving.client import Client
 from serving.engine import Engine
+from serving.engine_room import EngineRoom
 from serving.gateway.engine_keeper import EngineKeeper
 from serving.model import Model
 from serving.scripted import ScriptedModel
@@ -79,6 +81,68 @@ async def test_a_mistake_in_a_setting_ends_it_at_any_time() -> None:
 
     with pytest.raises(UsageError, match="no such model"):
         await Mistaken([]).keep(lambda _: None)
+
+
+async def test_sigterm_ends_it_while_it_fetches_the_weights(tmp_path: Path) -> None:
+    """From a hub that takes the request and says nothing."""
+    is_asked, is_let_go = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_asked.set()
+        await reader.read()
+        is_let_go.set()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as hub:
+        port = hub.sockets[0].getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from serving.cli import main; main()"),
+            *("serve", "--port", "0"),
+            env={
+                **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
+                "HOME": str(tmp_path),
+                "HEADSTART_MODEL": "owner/name",
+                "HF_ENDPOINT": f"http://127.0.0.1:{port}",
+                "HF_HUB_ETAG_TIMEOUT": "600",
+            },
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(120):
+                await is_asked.wait()
+                process.send_signal(signal.SIGTERM)
+                printed, _ = await process.communicate()
+                await is_let_go.wait()  # what fetches is gone, too
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    assert (process.returncode, printed) == (0, b"ended the gateway\n")
+
+
+async def test_an_engine_that_loads_ends_with_who_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    silent = [sys.executable, "-c", "import time; time.sleep(600)"]
+    monkeypatch.setattr("serving.engine_room.command", lambda *_, **__: silent)
+    settings, is_launched = Settings(model=str(tmp_path), cache_dir=tmp_path), asyncio.Event()
+
+    def progress(text: str) -> None:
+        if not text.startswith("preparing"):
+            is_launched.set()
+
+    keeper = EngineKeeper(settings, TOOLBOX, (), progress, 0, ())
+    keeping = asyncio.ensure_future(keeper.keep(lambda _: None))
+    async with asyncio.timeout(60):
+        await is_launched.wait()
+    engine = EngineRoom(tmp_path).find()
+    assert engine is not None
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+    assert not engine.processes()
 
 
 @asynccontextmanager
