@@ -35,7 +35,7 @@ from serving.gateway.guarded import Guard
 from serving.gateway.history import History
 from serving.gateway.keys import Keys
 from serving.gateway.runs import Runs
-from serving.gateway.server import listen, listening, spare_the_collector
+from serving.gateway.server import listen, listening, tune_interpreter
 from serving.model import Delta, Model, Sampling
 from serving.scripted import Chunk, SteadyModel
 from serving.settings import Settings
@@ -68,7 +68,7 @@ async def serve(directory: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with gateway_of(scripted(), directory) as port:
-        spare_the_collector()
+        tune_interpreter()
         print(port, flush=True)
         await stop.wait()
 

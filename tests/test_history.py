@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 from gateways import gateway
-from test_gateway import STREAM, all_events, messages
+from test_chat import ASKED
+from test_gateway import STREAM, Waiting, all_events, messages, problem
 
 from executor.errors import UsageError
 from executor.events import PlanStarted
@@ -111,7 +112,7 @@ async def test_runs_are_forgotten_after_their_days(tmp_path: Path) -> None:
         for id, days in (("young", 29), ("old", 31)):
             made = now - timedelta(days=days)
             run = Run(id=id, status="finished", question="?", tools=[], created_at=made)
-            history.save(run, "", lambda: None)
+            history.save(run, "", lambda _: None)
     async with History.open(tmp_path / "history.db", 30) as history:
         assert [run.id for run in await history.runs(None, None, 10)] == ["young"]
 
@@ -144,16 +145,16 @@ async def test_a_file_that_is_damaged_meanwhile_is_a_fault_as_long_as_it_is(
     monkeypatch.setattr("serving.gateway.history.RETRY_SECONDS", 0.01)
     kept, faults = asyncio.Event(), list[str]()
 
-    def damaged_at_first(db: sqlite3.Connection, batch: Batch) -> None:
+    def damaged_at_first(db: sqlite3.Connection, batch: Batch) -> set[object]:
         faults.append(history.fault)
         if len(faults) == 1:
             raise sqlite3.DatabaseError("database disk image is malformed")
-        commit(db, batch)
+        return commit(db, batch)
 
     monkeypatch.setattr("serving.gateway.history.commit", damaged_at_first)
     async with History.open(tmp_path / "history.db", 30) as history:
         run = Run(id="run", status="queued", question="?", tools=[], created_at=datetime.now(UTC))
-        history.save(run, "", kept.set)
+        history.save(run, "", lambda _: kept.set())
         async with asyncio.timeout(60):
             await kept.wait()
         assert [*faults, history.fault] == ["", "database disk image is malformed", ""]
@@ -193,16 +194,50 @@ async def test_a_second_gateway_with_the_same_history_does_not_begin(tmp_path: P
 async def test_a_run_that_can_not_be_kept_costs_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = []
+    told, event = dict[str, bool](), KeptEvent(0, "replan", "{}")
     async with History.open(tmp_path / "history.db", 30) as history:
-        history.add("no such run", KeptEvent(0, "replan", "{}"), lambda: kept.append("bad"))
+        history.add("no such run", event, lambda is_kept: told.update(bad=is_kept))
         run = Run(id="good", status="queued", question="?", tools=[], created_at=datetime.now(UTC))
-        history.save(run, "", lambda: kept.append("run"))
-        history.add("good", KeptEvent(0, "replan", "{}"), lambda: kept.append("event"))
+        history.save(run, "", lambda is_kept: told.update(run=is_kept))
+        history.add("good", event, lambda is_kept: told.update(event=is_kept))
     assert "no such run can't be kept" in caplog.text
+    assert told == {"bad": False, "run": True, "event": True}
     async with History.open(tmp_path / "history.db", 30) as history:
         first = await anext(history.events("good", -1))
-    assert first[0] == KeptEvent(0, "replan", "{}")
+    assert first[0] == event
+
+
+@pytest.mark.parametrize("way", ["json", "stream", "chat"])
+async def test_what_can_not_be_kept_is_not_shown_and_nobody_waits_for_it(
+    tmp_path: Path, way: str
+) -> None:
+    """Somebody else has written the run's fourth event."""
+    model = Waiting()
+    async with gateway(tmp_path, model) as client:
+        path, asked = "/v1/runs", {"question": "?"}
+        if way == "chat":
+            path, asked = "/v1/chat/completions", ASKED
+        asking = asyncio.ensure_future(
+            client.post(path, asked, **(STREAM if way == "stream" else {}))
+        )
+        await model.is_asked.wait()
+        [live] = client.gateway.runs.going_on
+        await anext(live.follow(-1, 60.0))  # it is in the history from now on
+        change(
+            tmp_path / "history.db",
+            "INSERT INTO events SELECT number, 3, 'odd', '{}' FROM runs WHERE id = ?",
+            live.run.id,
+        )
+        model.may_end.set()
+        async with asyncio.timeout(60):
+            answer = await asking
+            if way == "stream":
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await all_events(answer)
+            else:
+                assert (await problem(answer))[:2] == (500, "internal")
+        assert live.kept <= 3
+    assert client.gateway.runs.going_on == []
 
 
 async def test_nothing_is_shown_before_it_is_kept(tmp_path: Path) -> None:
@@ -228,9 +263,9 @@ async def test_a_run_with_events_of_another_version_is_interrupted_all_the_same(
     async with History.open(tmp_path / "history.db", 30) as history:
         made = datetime.now(UTC)
         run = Run(id="old", status="running", question="?", tools=[], created_at=made)
-        history.save(run, "", lambda: None)
+        history.save(run, "", lambda _: None)
         odd = '{"type": "mood", "seq": 0, "at": 1.5}'
-        history.add("old", KeptEvent(0, "mood", odd), lambda: None)
+        history.add("old", KeptEvent(0, "mood", odd), lambda _: None)
     async with History.open(tmp_path / "history.db", 30) as history:
         [found] = await history.runs(None, None, 10)
         assert found.status == "interrupted"
@@ -255,7 +290,7 @@ async def test_a_run_that_can_not_be_read_costs_no_other(
         for id in ("old", "bad", "new"):
             made = datetime.now(UTC)
             run = Run(id=id, status="running", question="secret", tools=[], created_at=made)
-            history.save(run, "", lambda: None)
+            history.save(run, "", lambda _: None)
     change(path, "UPDATE runs SET run = CAST(? AS TEXT) WHERE id = 'bad'", text)
     async with History.open(path, 30) as history:
         assert "run bad was interrupted, and can't be read" in caplog.text
@@ -277,9 +312,9 @@ async def test_an_event_that_can_not_be_read_keeps_no_run_from_its_last_word(
     async with History.open(path, 30) as history:
         made = datetime.now(UTC)
         run = Run(id="run", status="running", question="?", tools=[], created_at=made)
-        history.save(run, "", lambda: None)
-        history.add("run", KeptEvent.of(PlanStarted(seq=4, at=1.5, plan=1)), lambda: None)
-        history.add("run", KeptEvent(5, "replan", "{}"), lambda: None)
+        history.save(run, "", lambda _: None)
+        history.add("run", KeptEvent.of(PlanStarted(seq=4, at=1.5, plan=1)), lambda _: None)
+        history.add("run", KeptEvent(5, "replan", "{}"), lambda _: None)
     change(path, "UPDATE events SET json = CAST(? AS TEXT) WHERE seq = 5", text)
     async with History.open(path, 30) as history:
         assert "event 5 of run run can't be read" in caplog.text

@@ -82,11 +82,12 @@ class KeptEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is written in one transaction: runs as they then stand, events, and who is told."""
+    """What is written in one transaction: runs as they then stand, events, and who is told, by
+    the run's id."""
 
     runs: dict[object, tuple[object, ...]] = field(default_factory=dict)
     events: list[tuple[object, ...]] = field(default_factory=list)
-    then: list[Callable[[], None]] = field(default_factory=list)
+    then: list[tuple[str, Callable[[bool], None]]] = field(default_factory=list)
 
     def save(self, run: Run, owner: str) -> None:
         created = run.created_at.timestamp()
@@ -156,8 +157,10 @@ def prepare(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"it is of version {version}, and this program's is {VERSION}")
 
 
-def commit(db: sqlite3.Connection, batch: Batch) -> None:
-    """Writes a batch; of one that can't be, each run by itself, so that it costs only that one."""
+def commit(db: sqlite3.Connection, batch: Batch) -> set[object]:
+    """Writes a batch; of one that can't be, each run by itself, so that it costs only that one.
+    Returns the ids of the runs whose part is lost."""
+    lost = set[object]()
     try:
         _write_all(db, batch)
     except (sqlite3.IntegrityError, ValueError):
@@ -166,6 +169,8 @@ def commit(db: sqlite3.Connection, batch: Batch) -> None:
                 _write_all(db, part)
             except (sqlite3.IntegrityError, ValueError):
                 log.exception("run %s can't be kept, by a fault of ours", id)
+                lost.add(id)
+    return lost
 
 
 def _write_all(db: sqlite3.Connection, batch: Batch) -> None:

@@ -93,16 +93,16 @@ class History:
             history._reader.close()
             lock.close()
 
-    def save(self, run: Run, owner: str, then: Callable[[], None]) -> None:
-        """Keeps a run as it now stands, and calls `then` when that is kept."""
+    def save(self, run: Run, owner: str, then: Callable[[bool], None]) -> None:
+        """Keeps a run as it now stands, and tells `then` whether it is kept, or lost."""
         self._waiting.save(run, owner)
-        self._waiting.then.append(then)
+        self._waiting.then.append((run.id, then))
         self._has_some.set()
 
-    def add(self, run_id: str, event: KeptEvent, then: Callable[[], None]) -> None:
-        """Keeps an event, and calls `then` when it is kept."""
+    def add(self, run_id: str, event: KeptEvent, then: Callable[[bool], None]) -> None:
+        """Keeps an event, and tells `then` whether it is kept, or lost."""
         self._waiting.events.append((run_id, *event))
-        self._waiting.then.append(then)
+        self._waiting.then.append((run_id, then))
         self._has_some.set()
 
     async def run(self, id: str, owner: str | None) -> Run | None:
@@ -175,7 +175,7 @@ class History:
         """Whether all that waited is kept now; else it waits on."""
         batch, self._waiting = self._waiting, Batch()
         try:
-            await self._writer.do(lambda db: commit(db, batch))
+            lost = await self._writer.do(lambda db: commit(db, batch))
         except sqlite3.DatabaseError as error:  # a full disk, say, or one who holds the file
             self._waiting = self._waiting.behind(batch)
             if not self.fault:
@@ -183,6 +183,6 @@ class History:
             self.fault = str(error)
             return False
         self.fault = ""
-        for tell in batch.then:
-            tell()
+        for run_id, tell in batch.then:
+            tell(run_id not in lost)
         return True

@@ -38,6 +38,10 @@ Answering = AbstractAsyncContextManager[EventLog]
 Watching = AbstractContextManager[Callable[[Event], None]]  # takes each event
 
 
+class LostError(Exception):
+    """A run of which some can't be kept, by a fault of ours: nobody can be told how it ended."""
+
+
 @dataclass(eq=False)
 class LiveRun:
     """A run that this process carries. Its events may be shown as far as they are `kept`."""
@@ -47,14 +51,15 @@ class LiveRun:
     shown: Run | None = None  # as the history has it; a crash takes nothing away that was shown
     events: list[KeptEvent] = field(default_factory=list)
     kept: int = 0
+    is_lost: bool = False  # some of it can't be kept, so that nothing more may be shown
     is_cancelled: bool = False
     stop: Callable[[], object] = lambda: None
-    _over: asyncio.Event = field(default_factory=asyncio.Event)  # and kept to the end
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)  # for those who follow
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, and is kept to the end."""
+        """Whether nothing more will be shown: it is kept to its end, or lost."""
         return self._over.is_set()
 
     def cancel(self) -> None:
@@ -64,19 +69,33 @@ class LiveRun:
 
     def keep(self, count: int, *, is_last: bool) -> None:
         """So many events are in the history."""
+        if self.is_lost:
+            return
         self.kept = count
         if is_last:
             self._over.set()
+        self._tell()
+
+    def lose(self) -> None:
+        """Some of it is not in the history, and never will be."""
+        self.is_lost = True
+        self._over.set()
+        self._tell()
+        self.cancel()
+
+    def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def ended(self) -> None:
-        """Waits for its end."""
+        """Waits for its end. Raises LostError."""
         await self._over.wait()
+        if self.is_lost:
+            raise LostError(self.run.id)
 
     async def follow(self, after: int, patience: float) -> AsyncGenerator[list[KeptEvent]]:
         """The events behind `after`, some at a time, until the last one has come; none of them
-        where for so many seconds nothing has come."""
+        where for so many seconds nothing has come. Raises LostError."""
         at = after + 1
         while not (self.is_over and at >= self.kept):
             if at >= self.kept:
@@ -85,6 +104,8 @@ class LiveRun:
                         await self._changed.wait()
             yield self.events[at : self.kept]
             at = max(at, self.kept)
+        if self.is_lost:
+            raise LostError(self.run.id)
 
 
 class Runs:
@@ -156,20 +177,26 @@ class Runs:
         entry = KeptEvent.of(event)
         live.events.append(entry)
 
-        def kept() -> None:
-            live.keep(event.seq + 1, is_last=is_last)
+        def told(is_kept: bool) -> None:
+            if is_kept:
+                live.keep(event.seq + 1, is_last=is_last)
+            else:
+                live.lose()
             if is_last:
                 del self._live[run.id]
 
-        self._history.add(run.id, entry, kept)
+        self._history.add(run.id, entry, told)
 
     def _save(self, live: LiveRun) -> None:
         run = live.run.model_copy()
 
-        def kept() -> None:
-            live.shown = run
+        def told(is_kept: bool) -> None:
+            if is_kept:
+                live.shown = run
+            else:
+                live.lose()
 
-        self._history.save(run, live.owner, kept)
+        self._history.save(run, live.owner, told)
 
     async def find(self, id: str, owner: str | None) -> Run | None:
         """The run of this id, as it stands."""
@@ -190,7 +217,8 @@ class Runs:
         """Ends a run that goes on; nothing happens to one that has ended."""
         if (live := self._live.get(id)) is not None:
             live.cancel()
-            await live.ended()
+            with suppress(LostError):
+                await live.ended()
 
     async def close(self, grace: float, at_once: asyncio.Event) -> None:
         """Lets runs end by themselves, for so many seconds or until it is to be at once; then
@@ -206,8 +234,8 @@ class Runs:
         for live in lives:
             live.cancel()
         if lives:  # whoever follows one is to have its last word
-            ends = [asyncio.ensure_future(live.ended()) for live in lives]
-            await asyncio.wait(ends, timeout=KEEP_SECONDS)
+            ends = asyncio.gather(*(live.ended() for live in lives), return_exceptions=True)
+            await asyncio.wait([ends], timeout=KEEP_SECONDS)
 
 
 @contextmanager
