@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from planner_prompts.messages import Message
 from planner_prompts.profile import FEW_SHOT, Profile
 from serving.model import Delta, Sampling
 
+KEPT = 100  # requests
 _TOKEN = re.compile(r"\w{1,6}|\s|[^\w\s]")  # about as coarse as a language model's tokens
 
 
@@ -38,7 +40,7 @@ Reply = str | Sequence[Chunk | Exception]
 class ScriptedModel:
     """Each call of `stream` replays the next reply: a text at once, or chunks.
 
-    An exception in a reply's place is raised there. `requests` keeps what was asked.
+    An exception in a reply's place is raised there. `requests` keeps what was asked last.
     """
 
     name = "scripted"
@@ -47,7 +49,7 @@ class ScriptedModel:
 
     def __init__(self, replies: Iterable[Reply]) -> None:
         self._replies = iter(replies)
-        self.requests: list[tuple[list[Message], Sampling]] = []
+        self.requests: deque[tuple[list[Message], Sampling]] = deque(maxlen=KEPT)
         self.open_streams = 0
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:

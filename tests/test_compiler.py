@@ -726,7 +726,7 @@ async def test_a_question_that_does_not_fit_is_not_asked() -> None:
     assert [brief(event) for event in events] == ["run_started", "run_failed"]
     assert isinstance(events[-1], RunFailed)
     assert events[-1].reason == "question_too_long"
-    assert model.requests == []
+    assert not model.requests
 
 
 @virtual
