@@ -210,7 +210,8 @@ class Execution:
         self._calls.add(call)
         # In its own run's context, though it may be the end of another's call that starts it.
         making, context = self._make(call, ready.key), self._context.copy()
-        call.task = asyncio.get_running_loop().create_task(making, context=context)
+        loop, name = asyncio.get_running_loop(), gate.tool.name
+        call.task = loop.create_task(making, name=name, context=context)
 
     def _begin(self, ready: _ReadyTask, where: str) -> float:
         """A ready task starts; returns when."""

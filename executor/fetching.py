@@ -148,25 +148,28 @@ class FetchingUnit:
         node = self._open[task.id] = _Node(task, len(inputs))
         for before in inputs:
             before.add_dependent(task.id)
+        instructions: list[Instruction] = []
         policy = self._policy_of(task.tool_name)
         if lost and policy.on_input_error == "skip":
-            return self._told(self._skip, node, lost)
+            self._skip(node, lost, instructions)
+            return self._concluded(instructions)
         if not policy.eager:
             node.missing += 1
             self._wait_for_plan.append(task.id)
-        return [] if node.missing else self._told(self._make_ready, node)
+        if not node.missing:
+            self._make_ready(node, instructions)
+        return self._concluded(instructions)
 
     def end_plan(self, *, valid: bool) -> list[Instruction]:
         """The plan is written. Tasks with side effects start if it is valid, else never."""
-        return self._told(self._release_for_plan, valid)
-
-    def _release_for_plan(self, valid: bool, instructions: list[Instruction]) -> None:
+        instructions: list[Instruction] = []
         waiting, self._wait_for_plan = self._wait_for_plan, []
         for node in [self._open[id] for id in waiting if id in self._open]:
             if valid:
                 self._wake(node, instructions)
             else:
                 self._skip(node, THE_PLAN, instructions)
+        return self._concluded(instructions)
 
     def start(self, task_id: int) -> None:
         """A ready task's turn has come."""
@@ -174,7 +177,9 @@ class FetchingUnit:
 
     def finish(self, task_id: int, outcome: Outcome) -> list[Instruction]:
         """A started task has ended: done or failed."""
-        return self._told(self._conclude, self._node(task_id, outcome.state), outcome)
+        instructions: list[Instruction] = []
+        self._conclude(self._node(task_id, outcome.state), outcome, instructions)
+        return self._concluded(instructions)
 
     def cancel(self, reason: str = "run_ended") -> list[Instruction]:
         """The run ends now: every task that has not ended is cancelled."""
@@ -238,9 +243,8 @@ class FetchingUnit:
         before = self._stories[task_id] if node is None else node.story
         return before + self.state(task_id)
 
-    def _told(self, step: Callable[..., None], *args: Any) -> list[Instruction]:
-        instructions: list[Instruction] = []
-        step(*args, instructions)
+    def _concluded(self, instructions: list[Instruction]) -> list[Instruction]:
+        """Also those tasks that have ended because their arguments can't be made."""
         while self._to_conclude:  # one after the other: a chain of them is as long as a plan
             self._conclude(*self._to_conclude.pop(0), instructions)
         return instructions
