@@ -189,7 +189,7 @@ def _insert(
     db: sqlite3.Connection, statement: str, row: str, rows: list[tuple[object, ...]]
 ) -> None:
     """Many rows in a statement: at each one's end this thread waits until the busy one of the event
-    loop lets go of the interpreter, which takes 5 ms."""
+    loop lets go of the interpreter."""
     for some in (rows[at : at + ROWS] for at in range(0, len(rows), ROWS)):
         values = [value for each in some for value in each]
         db.execute(statement.format(rows=", ".join([row] * len(some))), values)
