@@ -39,12 +39,21 @@ async def test_what_is_no_http_is_a_problem_and_no_fault_of_ours(
             head, _, body = (await all_of(raw)).partition(b"\r\n\r\n")
         assert head.split()[1] == b"400"
         assert b"Content-Type: application/problem+json" in head
+        assert b"Server: headstart\r\n" in head
         told = json.loads(body)
         assert told["type"] == "urn:headstart:problem:bad-request"
         assert detail in told["detail"]
         counted = await (await client.get("/metrics")).text()
     assert 'headstart_problems_total{type="bad-request"} 1.0' in counted
     assert not caplog.records
+
+
+async def test_a_host_that_is_no_text_is_another_host(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as client:
+        with await connect(client) as raw:
+            request = b"GET /v1/runs HTTP/1.1\r\nHost: ev\xffil\r\nConnection: close\r\n\r\n"
+            await send_all(raw, request)
+            assert (await all_of(raw)).startswith(b"HTTP/1.1 403")
 
 
 async def test_who_comes_when_all_places_are_taken_is_sent_away(

@@ -9,7 +9,7 @@ import sys
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -18,9 +18,9 @@ from test_chat import ASKED
 from test_gateway import STREAM, Waiting, all_events, messages, problem
 
 from executor.errors import UsageError
-from executor.events import PlanStarted
+from executor.events import PlanStarted, TaskStarted
 from serving.gateway.bodies import Run
-from serving.gateway.database import Batch, KeptEvent, commit
+from serving.gateway.database import Batch, KeptEvent, commit, prepare
 from serving.gateway.history import History
 
 SERVER = """
@@ -238,6 +238,10 @@ async def test_what_can_not_be_kept_is_not_shown_and_nobody_waits_for_it(
                 assert (await problem(answer))[:2] == (500, "internal")
         assert live.kept <= 3
     assert client.gateway.runs.going_on == []
+    async with History.open(tmp_path / "history.db", 30) as history:
+        [found] = await history.runs(None, None, 2)
+    assert found.error is not None
+    assert (found.status, found.error.reason) == ("failed", "internal")
 
 
 async def test_nothing_is_shown_before_it_is_kept(tmp_path: Path) -> None:
@@ -323,6 +327,50 @@ async def test_an_event_that_can_not_be_read_keeps_no_run_from_its_last_word(
         [found] = await history.runs(None, None, 1)
         assert found.stats is not None
         assert (found.status, found.stats.seconds) == ("interrupted", 1.5)
+
+
+async def test_an_event_whose_beginning_is_damaged_keeps_no_gateway_from_its_start(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "history.db"
+    async with History.open(path, 30) as history:
+        run = Run(id="run", status="running", question="?", tools=[], created_at=datetime.now(UTC))
+        history.save(run, "", lambda _: None)
+        started = TaskStarted(seq=1, at=0.5, task_id=1, args={}, where="loop", ready=0.4)
+        history.add("run", KeptEvent.of(PlanStarted(seq=0, at=0.1, plan=1)), lambda _: None)
+        history.add("run", KeptEvent.of(started), lambda _: None)  # its task was never sealed
+        history.add("run", KeptEvent(2, "plan_started", ODD_TIME), lambda _: None)
+    async with History.open(path, 30) as history:
+        [last] = await anext(history.events("run", 2))
+        assert (last.seq, last.type) == (3, "run_failed")
+
+
+ODD_TIME = '{"type": "plan_started", "seq": 2, "at": "noon", "plan": 2}'
+
+
+def test_a_fault_of_the_disk_undoes_all_of_a_batch(tmp_path: Path) -> None:
+    """Or what is kept of it could not be kept when it is tried again."""
+    made = datetime.now(UTC)
+    batch = Batch(events=[(id, 0, "replan", "{}") for id in ("good", "bad", "other")])
+    for id in ("good", "other"):
+        batch.save(Run(id=id, status="queued", question="?", tools=[], created_at=made), "")
+    with closing(sqlite3.connect(tmp_path / "history.db", isolation_level=None)) as db:
+        prepare(db)
+
+        class Full:
+            """A connection that can't commit."""
+
+            in_transaction = property(lambda _: db.in_transaction)
+
+            def execute(self, statement: str, values: tuple[object, ...] = ()) -> object:
+                if statement == "COMMIT":
+                    raise sqlite3.OperationalError("database or disk is full")
+                return db.execute(statement, values)
+
+        with pytest.raises(sqlite3.OperationalError):
+            commit(cast(sqlite3.Connection, Full()), batch)
+        assert commit(db, batch) == {"bad"}
+        assert db.execute("SELECT count(*) FROM events").fetchone() == (2,)
 
 
 def change(path: Path, statement: str, *values: object) -> list[Any]:

@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ log = logging.getLogger("headstart.history")
 VERSION = 2
 SCHEMA = """
 CREATE TABLE runs (
-    number INTEGER PRIMARY KEY,  -- in the order of their beginnings
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- in the order of their beginnings
     id TEXT NOT NULL UNIQUE,
     owner TEXT NOT NULL,         -- the name of the key that asked
     created REAL NOT NULL,       -- seconds since the epoch
@@ -160,24 +161,40 @@ def prepare(db: sqlite3.Connection) -> None:
 def commit(db: sqlite3.Connection, batch: Batch) -> set[object]:
     """Writes a batch; of one that can't be, each run by itself, so that it costs only that one.
     Returns the ids of the runs whose part is lost."""
-    lost = set[object]()
     try:
-        _write_all(db, batch)
+        with _transaction(db):
+            _write(db, batch)
     except (sqlite3.IntegrityError, ValueError):
-        for id, part in batch.by_run():
-            try:
-                _write_all(db, part)
-            except (sqlite3.IntegrityError, ValueError):
-                log.exception("run %s can't be kept, by a fault of ours", id)
-                lost.add(id)
-    return lost
+        with _transaction(db):
+            return {id for id, part in batch.by_run() if not _is_written(db, id, part)}
+    return set()
 
 
-def _write_all(db: sqlite3.Connection, batch: Batch) -> None:
+def _is_written(db: sqlite3.Connection, id: object, part: Batch) -> bool:
+    """Writes what belongs to one run, or nothing of it."""
+    db.execute("SAVEPOINT part")
+    try:
+        _write(db, part)
+    except (sqlite3.IntegrityError, ValueError):
+        log.exception("run %s can't be kept, by a fault of ours", id)
+        db.execute("ROLLBACK TO part")
+        return False
+    finally:
+        if db.in_transaction:
+            db.execute("RELEASE part")
+    return True
+
+
+def _write(db: sqlite3.Connection, batch: Batch) -> None:
+    _insert(db, SAVE_RUNS, RUN_ROW, list(batch.runs.values()))  # first: the events refer to them
+    _insert(db, SAVE_EVENTS, EVENT_ROW, batch.events)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
-        _insert(db, SAVE_RUNS, RUN_ROW, list(batch.runs.values()))  # first: events refer to them
-        _insert(db, SAVE_EVENTS, EVENT_ROW, batch.events)
+        yield
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -228,11 +245,13 @@ def _last_word(db: sqlite3.Connection, number: int, id: str) -> RunFailed:
     for seq, text in db.execute(EVENTS, (number,)).fetchall():
         try:
             event = from_wire(json.loads(text))
-        except ValueError as error:  # damaged, or of another version
-            log.warning("event %d of run %s can't be read: %s", seq, id, error)
-            continue
-        times.note(event)
-        at = event.at
+            times.note(event)
+            at = event.at
+        except (ValueError, KeyError, TypeError) as error:  # damaged, or it builds on one that is
+            log.warning("event %d of run %s can't be read: %r", seq, id, error)
     message = "the gateway ended while the run went on; ask again"
-    stats = times.stats(at)
+    try:
+        stats = times.stats(at)
+    except TypeError:  # a time that is none
+        at, stats = 0.0, Times().stats(0.0)
     return RunFailed(seq=seq + 1, at=at, reason="interrupted", message=message, stats=stats)

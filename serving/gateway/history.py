@@ -117,11 +117,11 @@ class History:
     async def runs(self, owner: str | None, before: str | None, limit: int) -> list[Run]:
         """The latest runs, or those before one of them; without those that can't be read."""
         found: list[Run] = []
-        while len(found) < limit:
-            rows = await self._rows(LATEST, owner, before, limit - len(found))
-            if not rows:
-                break
+        while wanted := limit - len(found):
+            rows = await self._rows(LATEST, owner, before, wanted)
             found += [run for row in rows if (run := self._read(*row)) is not None]
+            if len(rows) < wanted:
+                break
             before, _ = rows[-1]
         return found
 

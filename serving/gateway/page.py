@@ -12,6 +12,12 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+HEADERS = {  # of every answer: what keeps browsers from guessing, framing and telling
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Server": "headstart",
+}
 
 routes = web.RouteTableDef()
 routes.static("/page", DIRECTORY)
@@ -25,10 +31,7 @@ async def page(request: web.Request) -> web.FileResponse:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What keeps browsers from guessing, framing and telling."""
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Server"] = "headstart"
+    """Those of every answer, and what else one of the page has."""
+    response.headers.update(HEADERS)
     if request.path.startswith("/page/"):
         response.headers["Cache-Control"] = "no-cache"  # asks whether it has changed

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from pydantic_core import to_json
 
 CONTENT_TYPE = "application/problem+json"
 PREFIX = "urn:headstart:problem:"
@@ -62,8 +61,8 @@ class Problem(Exception):  # noqa: N818  the name that RFC 9457 has for it
         status, _ = TYPES[self.type]
         retry = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         challenge = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-        return web.Response(
-            body=to_json(self.document()),
+        return web.json_response(
+            self.document(),
             status=status,
             headers={**retry, **challenge, **(headers or {})},
             content_type=CONTENT_TYPE,

@@ -168,6 +168,10 @@ class Runs:
 
     def _note(self, live: LiveRun, event: Event) -> None:
         run, is_last = live.run, isinstance(event, LAST)
+        if live.is_lost:
+            if is_last:
+                self._give_up(live)
+            return
         if is_last:
             _end(run, event)
         elif isinstance(event, PlanStarted):
@@ -182,10 +186,23 @@ class Runs:
                 live.keep(event.seq + 1, is_last=is_last)
             else:
                 live.lose()
-            if is_last:
+            if is_last and live.is_lost:
+                self._give_up(live)
+            elif is_last:
                 del self._live[run.id]
 
         self._history.add(run.id, entry, told)
+
+    def _give_up(self, live: LiveRun) -> None:
+        """A lost run is over. That much of it may be kept after all."""
+        run = live.run
+        run.status, run.ended_at, run.answer = "failed", datetime.now(UTC), None
+        run.error = RunError(reason="internal", message="a fault of the gateway ended it")
+
+        def told(_: bool) -> None:
+            del self._live[run.id]
+
+        self._history.save(run, live.owner, told)
 
     def _save(self, live: LiveRun) -> None:
         run = live.run.model_copy()

@@ -124,8 +124,9 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
         access_log=None,
     )
     loop = asyncio.get_running_loop()
+    backlog = min(BACKLOG, descriptors // 4)  # so many are taken before they are counted
     try:
-        with closing(await loop.create_server(connections, sock=listener, backlog=BACKLOG)):
+        with closing(await loop.create_server(connections, sock=listener, backlog=backlog)):
             yield
     finally:
         await runner.cleanup()
