@@ -292,9 +292,7 @@ async def test_a_run_that_can_not_be_read_costs_no_other(
     path = tmp_path / "history.db"
     async with History.open(path, 30) as history:
         for id in ("old", "bad", "new"):
-            made = datetime.now(UTC)
-            run = Run(id=id, status="running", question="secret", tools=[], created_at=made)
-            history.save(run, "", lambda _: None)
+            history.save(going_on(id), "", lambda _: None)
     change(path, "UPDATE runs SET run = CAST(? AS TEXT) WHERE id = 'bad'", text)
     async with History.open(path, 30) as history:
         assert "run bad was interrupted, and can't be read" in caplog.text
@@ -314,9 +312,7 @@ async def test_an_event_that_can_not_be_read_keeps_no_run_from_its_last_word(
 ) -> None:
     path = tmp_path / "history.db"
     async with History.open(path, 30) as history:
-        made = datetime.now(UTC)
-        run = Run(id="run", status="running", question="?", tools=[], created_at=made)
-        history.save(run, "", lambda _: None)
+        history.save(going_on("run"), "", lambda _: None)
         history.add("run", KeptEvent.of(PlanStarted(seq=4, at=1.5, plan=1)), lambda _: None)
         history.add("run", KeptEvent(5, "replan", "{}"), lambda _: None)
     change(path, "UPDATE events SET json = CAST(? AS TEXT) WHERE seq = 5", text)
@@ -334,8 +330,7 @@ async def test_an_event_whose_beginning_is_damaged_keeps_no_gateway_from_its_sta
 ) -> None:
     path = tmp_path / "history.db"
     async with History.open(path, 30) as history:
-        run = Run(id="run", status="running", question="?", tools=[], created_at=datetime.now(UTC))
-        history.save(run, "", lambda _: None)
+        history.save(going_on("run"), "", lambda _: None)
         started = TaskStarted(seq=1, at=0.5, task_id=1, args={}, where="loop", ready=0.4)
         history.add("run", KeptEvent.of(PlanStarted(seq=0, at=0.1, plan=1)), lambda _: None)
         history.add("run", KeptEvent.of(started), lambda _: None)  # its task was never sealed
@@ -350,10 +345,9 @@ ODD_TIME = '{"type": "plan_started", "seq": 2, "at": "noon", "plan": 2}'
 
 def test_a_fault_of_the_disk_undoes_all_of_a_batch(tmp_path: Path) -> None:
     """Or what is kept of it could not be kept when it is tried again."""
-    made = datetime.now(UTC)
     batch = Batch(events=[(id, 0, "replan", "{}") for id in ("good", "bad", "other")])
     for id in ("good", "other"):
-        batch.save(Run(id=id, status="queued", question="?", tools=[], created_at=made), "")
+        batch.save(going_on(id), "")
     with closing(sqlite3.connect(tmp_path / "history.db", isolation_level=None)) as db:
         prepare(db)
 
@@ -371,6 +365,10 @@ def test_a_fault_of_the_disk_undoes_all_of_a_batch(tmp_path: Path) -> None:
             commit(cast(sqlite3.Connection, Full()), batch)
         assert commit(db, batch) == {"bad"}
         assert db.execute("SELECT count(*) FROM events").fetchone() == (2,)
+
+
+def going_on(id: str) -> Run:
+    return Run(id=id, status="running", question="secret", tools=[], created_at=datetime.now(UTC))
 
 
 def change(path: Path, statement: str, *values: object) -> list[Any]:

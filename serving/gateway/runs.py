@@ -32,6 +32,7 @@ from serving.gateway.problems import Problem
 log = logging.getLogger("headstart.runs")
 
 KEEP_SECONDS = 5.0  # for the history to keep the last words of runs
+FAULT = "a fault of the gateway ended it"
 RETRY_SECONDS = 5  # after which a run that was refused may be asked for again
 
 Answering = AbstractAsyncContextManager[EventLog]
@@ -197,7 +198,7 @@ class Runs:
         """A lost run is over. That much of it may be kept after all."""
         run = live.run
         run.status, run.ended_at, run.answer = "failed", datetime.now(UTC), None
-        run.error = RunError(reason="internal", message="a fault of the gateway ended it")
+        run.error = RunError(reason="internal", message=FAULT)
 
         def told(_: bool) -> None:
             del self._live[run.id]
@@ -268,9 +269,8 @@ def owned(live: LiveRun, on_disconnect: OnDisconnect) -> Iterator[None]:
 def _broken_off(live: LiveRun) -> RunFailed:
     """The last word on a run that had none of its own."""
     now = (datetime.now(UTC) - live.run.created_at).total_seconds()
-    message = "a fault of the gateway ended it"
     stats = Times().stats(now)
-    return RunFailed(seq=len(live.events), at=now, reason="internal", message=message, stats=stats)
+    return RunFailed(seq=len(live.events), at=now, reason="internal", message=FAULT, stats=stats)
 
 
 def _end(run: Run, event: Event) -> None:
