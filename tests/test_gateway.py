@@ -8,16 +8,19 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from gateways import ENDING, PLAN, Client, gateway, quick_model
 
-from executor.errors import EngineError
+from executor.errors import EngineError, UsageError
 from executor.tools import ToolBox, tool
 from planner_prompts.messages import Message
 from serving.gateway.database import KeptEvent
+from serving.gateway.problems import Problem
+from serving.gateway.runs import STARTS_PER_TURN, Runs
 from serving.model import Delta, Sampling
 from serving.scripted import Chunk, Reply, ScriptedModel, SteadyModel
 from serving.settings import Settings
@@ -344,6 +347,48 @@ async def test_runs_wait_for_a_place_and_no_more_than_may_wait(tmp_path: Path) -
         assert (await (await client.get(waiting)).json())["status"] == "queued"
         await client.delete(first.headers["Location"])
         assert (await until(client, waiting, "plan_started"))["status"] == "running"
+
+
+async def test_a_place_is_kept_while_a_request_is_weighed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_weighed, may_end = asyncio.Event(), asyncio.Event()
+
+    async def weigh(*_: object) -> None:
+        is_weighed.set()
+        await may_end.wait()
+        raise UsageError("that is no schema")
+
+    settings = Settings(max_runs=1, max_waiting=0)
+    async with gateway(tmp_path, settings=settings) as client:
+        monkeypatch.setattr(client.gateway, "guard", SimpleNamespace(form=weigh))
+        asked = {"question": "?", "answer_schema": {"type": "object"}}
+        first = asyncio.create_task(client.post("/v1/runs", asked))
+        await is_weighed.wait()
+        refused = await client.post("/v1/runs", {"question": "?"})
+        assert (await problem(refused))[:2] == (429, "too-many-runs")
+        may_end.set()
+        assert (await problem(await first))[:2] == (422, "invalid-request")
+        assert (await client.post("/v1/runs", {"question": "?"})).status == 200
+
+
+async def test_who_finds_no_room_is_told_before_a_crowd_is_served(tmp_path: Path) -> None:
+    many, places, told, all_told = 5 * STARTS_PER_TURN, 3 * STARTS_PER_TURN, [], asyncio.Event()
+
+    async def ask(runs: Runs) -> None:
+        try:
+            async with runs.room():
+                told.append("go on")
+                if len(told) == many:
+                    all_told.set()
+                await all_told.wait()
+        except Problem as problem:
+            told.append(problem.type)
+
+    async with gateway(tmp_path, settings=Settings(max_runs=places, max_waiting=0)) as client:
+        await asyncio.gather(*(ask(client.gateway.runs) for _ in range(many)))
+    first, refused = ["go on"] * STARTS_PER_TURN, ["too-many-runs"] * (many - places)
+    assert told == [*first, *refused, *["go on"] * (places - STARTS_PER_TURN)]
 
 
 async def test_a_run_may_be_cancelled_while_it_waits(tmp_path: Path) -> None:

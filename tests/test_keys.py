@@ -131,6 +131,14 @@ async def test_a_key_has_its_own_limit_of_runs(tmp_path: Path) -> None:
         assert (await client.post("/v1/runs", ASKED, **one, **STREAM)).status == 200
 
 
+async def test_no_key_is_looked_at_where_there_is_no_room(tmp_path: Path) -> None:
+    key, settings = a_key(tmp_path), Settings(max_runs=1, max_waiting=0)
+    async with gateway(tmp_path, SteadyModel(FOREVER, ENDING), settings=settings) as client:
+        assert (await client.post("/v1/runs", ASKED, **key, **STREAM)).status == 200
+        assert (await client.post("/v1/runs", ASKED)).status == 429
+        assert (await client.get("/v1/runs")).status == 401
+
+
 def test_a_key_begins_so_many_runs_a_minute() -> None:
     key = Key(name="a", hash="0" * 64, runs_per_minute=2, created=datetime.now(UTC))
     caller = Caller(key)

@@ -50,6 +50,16 @@ async def know_caller(request: web.Request, handler: Handler) -> web.StreamRespo
     return await handler(request)
 
 
+async def shed_load(
+    gateway: Gateway, answer: Answer, request: web.BaseRequest
+) -> web.StreamResponse:
+    """What is posted asks for a run. Where there is no room for one, that is said before anything
+    else is done."""
+    if request.method == "POST":
+        gateway.runs.check_room()
+    return await answer(request)
+
+
 async def tell_problems(
     gateway: Gateway, answer: Answer, request: web.BaseRequest
 ) -> web.StreamResponse:

@@ -22,7 +22,7 @@ from serving.gateway.database import KeptEvent
 from serving.gateway.gateway import ENGINE_RETRY_SECONDS, GATEWAY
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
-from serving.gateway.requests import body, refusal
+from serving.gateway.requests import body, parse, refusal
 from serving.gateway.runs import LiveRun, owned
 from serving.gateway.streams import PING, PING_SECONDS, EventStream
 
@@ -107,13 +107,15 @@ async def complete(request: web.Request) -> web.StreamResponse:
     """Answers the last message, at once or in chunks as it is written."""
     gateway = request.app[GATEWAY]
     gateway.check_start(request[CALLER])  # a refusal costs least before anything is read
-    wanted = await body(request, ChatRequest)
-    if wanted.messages[-1].role != "user":
-        raise Problem("invalid-request", "messages: the last one must be the user's")
-    served = gateway.check_ready().name
-    if wanted.model != served:
-        raise Problem("not-found", f"there is no model {wanted.model}; this one is {served}")
-    live = await gateway.start(wanted.as_run(), request[CALLER], wanted.earlier())
+    sent = await body(request)
+    async with gateway.runs.room():
+        wanted = parse(sent, ChatRequest)
+        if wanted.messages[-1].role != "user":
+            raise Problem("invalid-request", "messages: the last one must be the user's")
+        served = gateway.check_ready().name
+        if wanted.model != served:
+            raise Problem("not-found", f"there is no model {wanted.model}; this one is {served}")
+        live = await gateway.start(wanted.as_run(), request[CALLER], wanted.earlier())
     with owned(live, "cancel"):
         if wanted.stream:
             options = wanted.stream_options or StreamOptions()

@@ -78,11 +78,11 @@ class Gateway:
     async def start(
         self, wanted: RunRequest, caller: Caller, earlier: Sequence[Message] = ()
     ) -> LiveRun:
-        """Begins a run. Raises Problem, before any work, for one that can't be.
+        """Begins a run, for which there must be room. Raises Problem, before any work, for one that
+        can't be.
 
         `earlier` is what was said in the chat that the question ends.
         """
-        self.check_start(caller)
         try:
             form = await self._form(wanted.answer_schema)
             tools = self._chosen(wanted.tools, caller)
@@ -110,7 +110,6 @@ class Gateway:
     def check_start(self, caller: Caller) -> None:
         """Raises Problem if no run of his may begin now, whatever it asks."""
         self.check_ready()
-        self.runs.check_room()
         now = asyncio.get_running_loop().time()
         caller.check_start(lambda: self.runs.count(caller.name), now)
 

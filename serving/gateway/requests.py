@@ -18,8 +18,8 @@ PAGE, MOST_PAGE = 20, 100  # runs of a list
 T = TypeVar("T", bound=BaseModel)
 
 
-async def body(request: web.Request, kind: type[T]) -> T:
-    """The request's body as a `kind`."""
+async def body(request: web.Request) -> bytes:
+    """The request's body, which is said to be JSON."""
     if request.content_type != "application/json":
         detail = f"the body is {request.content_type}; send application/json"
         raise Problem("unsupported-media-type", detail)
@@ -27,15 +27,19 @@ async def body(request: web.Request, kind: type[T]) -> T:
         raise Problem("unsupported-media-type", "the body is packed; send it as it is")
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            data = await request.read()
+            return await request.read()
     except TimeoutError:
         detail = f"the body did not come within {BODY_SECONDS:g} s"
         raise Problem("slow-request", detail) from None
     except web.HTTPRequestEntityTooLarge:
         detail = f"the body has more than {BODY_BYTES} bytes"
         raise Problem("body-too-large", detail) from None
+
+
+def parse(body: bytes, kind: type[T]) -> T:
+    """The body as a `kind`."""
     try:
-        return kind.model_validate_json(data, strict=True)
+        return kind.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise refusal(error) from None
 

@@ -13,7 +13,15 @@ from serving.gateway.bodies import Run, RunList, RunRequest, ToolDescription, To
 from serving.gateway.gateway import GATEWAY
 from serving.gateway.keys import CALLER
 from serving.gateway.problems import Problem
-from serving.gateway.requests import MOST_PAGE, PAGE, body, last_event_id, wants_stream, whole
+from serving.gateway.requests import (
+    MOST_PAGE,
+    PAGE,
+    body,
+    last_event_id,
+    parse,
+    wants_stream,
+    whole,
+)
 from serving.gateway.runs import owned
 from serving.gateway.streams import PING_SECONDS, send_events
 
@@ -27,8 +35,10 @@ async def create(request: web.Request) -> web.StreamResponse:
     """Answers a question: with the run when it has ended, or with its events as they happen."""
     gateway = request.app[GATEWAY]
     gateway.check_start(request[CALLER])  # a refusal costs least before anything is read
-    wanted = await body(request, RunRequest)
-    live = await gateway.start(wanted, request[CALLER])
+    sent = await body(request)
+    async with gateway.runs.room():
+        wanted = parse(sent, RunRequest)
+        live = await gateway.start(wanted, request[CALLER])
     headers = {"Location": f"/v1/runs/{live.run.id}"}
     with owned(live, wanted.on_disconnect):
         if wants_stream(request):

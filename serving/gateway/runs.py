@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
+    asynccontextmanager,
     contextmanager,
     suppress,
 )
@@ -33,6 +34,7 @@ log = logging.getLogger("headstart.runs")
 
 KEEP_SECONDS = 5.0  # for the history to keep the last words of runs
 FAULT = "a fault of the gateway ended it"
+STARTS_PER_TURN = 4  # of the event loop
 RETRY_SECONDS = 5  # after which a run that was refused may be asked for again
 
 Answering = AbstractAsyncContextManager[EventLog]
@@ -118,6 +120,8 @@ class Runs:
     def __init__(self, history: History, *, running: int, waiting: int) -> None:
         self.places = asyncio.Semaphore(running)
         self._most = running + waiting
+        self._asked = 0  # places that are kept for runs that have not begun
+        self._turns = asyncio.Semaphore(STARTS_PER_TURN)
         self._history = history
         self._live: dict[str, LiveRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,13 +142,29 @@ class Runs:
 
     def check_room(self) -> None:
         """Raises Problem if too many runs wait already."""
-        if len(self._tasks) >= self._most:
-            detail = f"{len(self._tasks)} runs go on or wait; try again later"
+        if len(self._tasks) + self._asked >= self._most:
+            detail = f"{self._most} runs go on or wait; try again later"
             raise Problem("too-many-runs", detail, retry_after=RETRY_SECONDS)
 
-    def start(self, answering: Answering, run: Run, owner: str, watching: Watching) -> LiveRun:
-        """Begins a run; it goes on until it ends, or is cancelled, whoever follows it."""
+    @asynccontextmanager
+    async def room(self) -> AsyncIterator[None]:
+        """Keeps a place for a run that may be started within. Raises Problem if there is none.
+
+        Of a crowd that comes at once, those who find no place are told so before much is done for
+        the others: only a few of these go on in each turn of the event loop.
+        """
         self.check_room()
+        self._asked += 1
+        try:
+            await self._turns.acquire()
+            asyncio.get_running_loop().call_soon(self._turns.release)
+            yield
+        finally:
+            self._asked -= 1
+
+    def start(self, answering: Answering, run: Run, owner: str, watching: Watching) -> LiveRun:
+        """Begins a run, for which there must be `room`; it goes on until it ends, or is cancelled,
+        whoever follows it."""
         live = self._live[run.id] = LiveRun(run, owner)
         self._save(live)
         task = asyncio.create_task(self._carry(answering, live, watching), name=f"run {run.id}")

@@ -18,7 +18,7 @@ from executor.errors import UsageError
 from executor.executor import Executor
 from executor.tools import ToolBox
 from planner_prompts.examples import Example
-from serving.gateway.app import make_app, tell, tell_problems
+from serving.gateway.app import make_app, shed_load, tell, tell_problems
 from serving.gateway.connections import Connections
 from serving.gateway.engine_keeper import EngineKeeper
 from serving.gateway.gateway import Gateway
@@ -113,13 +113,15 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
     )
     await runner.setup()
     assert runner.server is not None
-    runner.server.request_handler = partial(tell_problems, gateway, runner.server.request_handler)
+    answer = partial(shed_load, gateway, runner.server.request_handler)
+    runner.server.request_handler = partial(tell_problems, gateway, answer)
     connections = Connections(
         runner.server,
         partial(tell, gateway),
         most=min(MOST_CONNECTIONS, descriptors // 2),  # the others are the engine's and the tools'
         keepalive_timeout=HEAD_SECONDS,
         lingering_time=LINGER_SECONDS,
+        tcp_keepalive=False,  # whoever is silent is cut off long before
         auto_decompress=False,  # a small body may be a large one, and is read even to be refused
         access_log=None,
     )
@@ -133,12 +135,13 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
 
 
 def tune_interpreter() -> None:
-    """What is there by now stays, and is looked at as garbage no more; what comes, less often: a
-    busy gateway has an eighth of its time back. And threads have their turn after one millisecond,
+    """What is there by now stays, and is looked at as garbage no more; what comes, so seldom that a
+    burst of requests, of a hundred objects each, is not held up by it: a busy gateway has an eighth
+    of its time back. And threads have their turn after one millisecond,
     not five: one that keeps a batch of events asks for it eight times."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
