@@ -153,25 +153,30 @@ async def steady(
 
 
 def burst(url: URL, many: int) -> Load:
-    """So many requests at once. Over plain sockets: a client with comforts takes longer to send
-    them than the gateway to answer."""
+    """So many requests at once, each over a connection of its own. Over plain sockets: a client
+    with comforts takes longer to send them than the gateway to answer."""
     body = json.dumps(ASKED).encode()
     head = f"POST /v1/runs HTTP/1.1\r\nHost: {url.host}\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     load, asked = Load(), {}
     with selectors.DefaultSelector() as selector:
+
+        def take(patience: float | None) -> None:
+            for key, _ in selector.select(patience):
+                assert isinstance(key.fileobj, socket.socket)
+                with key.fileobj as peer:
+                    selector.unregister(peer)
+                    status = peer.recv(65_536)[9:12].decode()
+                    load.note(status, int(status), perf_counter() - asked.pop(peer))
+
         for _ in range(many):
             peer = socket.create_connection((url.host, url.port))
             selector.register(peer, selectors.EVENT_READ)
             asked[peer] = perf_counter()
             peer.sendall(request)
+            take(0)  # an answer is timed when it comes, not when all has been sent
         while asked:
-            for key, _ in selector.select():
-                assert isinstance(key.fileobj, socket.socket)
-                with key.fileobj as peer:
-                    selector.unregister(peer)
-                    status = peer.recv(12)[9:].decode()
-                    load.note(status, int(status), perf_counter() - asked.pop(peer))
+            take(None)
     return load
 
 

@@ -41,17 +41,35 @@ for stamp in .venv/.installed-,dev .venv/.installed-"$extras"; do
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
 done
 
+# Distributions build Python with profiles of what programs do, managers of versions often don't:
+# theirs is 1.2 times as fast in what the gateway does. So it comes first, where it is of the version
+# that python3 is.
+version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
+candidates=("/usr/bin/python$version" python3 python3.12 python3.13 python3.11)
+[ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
 python=""
-for candidate in "${PYTHON:-python3}" python3.12 python3.13 python3.11; do
-  if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+for candidate in "${candidates[@]}"; do
+  # On a GPU Triton compiles against the headers.
+  if "$candidate" - "$kind" 2>/dev/null <<'CHECK'; then
+import ensurepip, os, sys, sysconfig
+has_headers = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
+sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and (has_headers or sys.argv[1] == "cpu")))
+CHECK
     python=$candidate
     break
   fi
 done
-[ -n "$python" ] || fail "needs Python 3.11, 3.12 or 3.13; set PYTHON to one"
+if [ -z "$python" ]; then
+  say "needs Python 3.11, 3.12 or 3.13 with venv and, for a GPU, headers; ${PYTHON:-what is here} is not that"
+  fail "on Debian and Ubuntu: apt install python3-venv python3-dev; or set PYTHON to one that is"
+fi
 
-say "making .venv with $("$python" --version), vLLM for the $kind; this takes a few minutes once"
-"$python" -m venv .venv || fail "can't make .venv; on Debian and Ubuntu: apt install python3-venv"
+if .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  say "bringing .venv up to date, vLLM for the $kind; this takes a few minutes"
+else
+  say "making .venv with $("$python" --version) ($python), vLLM for the $kind; this takes a few minutes once"
+  "$python" -m venv .venv || fail "can't make .venv"
+fi
 pip=(.venv/bin/python -m pip --disable-pip-version-check -qq)
 install=("${pip[@]}" install --constraint "$constraints")
 
