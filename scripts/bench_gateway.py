@@ -158,7 +158,8 @@ def burst(url: URL, many: int) -> Load:
     body = json.dumps(ASKED).encode()
     head = f"POST /v1/runs HTTP/1.1\r\nHost: {url.host}\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    load, asked = Load(), {}
+    load = Load()
+    asked: dict[socket.socket, float] = {}  # when
     with selectors.DefaultSelector() as selector:
 
         def take(patience: float | None) -> None:
