@@ -5,12 +5,11 @@ wrong is an outcome.
 from __future__ import annotations
 
 import asyncio
+import random
 import traceback
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
-
-import tenacity
 
 from executor.dispatch import Gate
 from executor.errors import ArgumentError, ToolError
@@ -40,7 +39,7 @@ class Call:
     outcome: Outcome | None = None
     task: asyncio.Task[None] | None = None
     _steps: Steps | None = None
-    _error: BaseException | None = None  # of the last try
+    _may_pass: bool = False  # what was wrong with the last try, so that another is worth while
     _expired: bool = False
     _closing: bool = False
     _killing: asyncio.TimerHandle | None = None
@@ -56,25 +55,22 @@ class Call:
         return self._tries(workers) if self.gate.tool.policy.retries else self._try(workers)
 
     async def _tries(self, workers: Workers) -> Outcome:
-        policy = self.gate.tool.policy
-        retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(1 + policy.retries),
-            wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT)
-            + tenacity.wait_random(0, FIRST_WAIT),
-            retry=tenacity.retry_if_result(lambda _: _is_retryable(policy, self._error)),
-            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
-        )
         try:
-            outcome: Outcome = await retrying(self._try, workers)
+            for tried in range(self.gate.tool.policy.retries):
+                outcome = await self._try(workers)
+                if not self._may_pass:
+                    return outcome
+                spread = random.uniform(0, FIRST_WAIT)  # noqa: S311  it keeps no secret
+                await asyncio.sleep(min(FIRST_WAIT * 2**tried, LONGEST_WAIT) + spread)
         except asyncio.CancelledError as error:
             if self._closing:
                 raise
             return failed_by(error)  # between two tries, by what one of them has left
-        return outcome
+        return await self._try(workers)
 
     async def _try(self, workers: Workers) -> Outcome:
         self.tries += 1
-        self._error, self._expired = None, False
+        self._may_pass, self._expired = False, False
         tool = self.gate.tool
         workers.limits.add(self, tool.policy.timeout)
         try:
@@ -89,7 +85,8 @@ class Call:
         except ArgumentError as error:
             outcome = _failed("bad_argument", str(error))
         except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
-            self._error = error
+            # The error itself is not kept: its traceback holds all that the tool had in hand.
+            self._may_pass = _may_pass(tool.policy, error)
             outcome = failed_by(error)
         finally:
             workers.limits.drop(self, tool.policy.timeout)
@@ -97,7 +94,7 @@ class Call:
         if self._closing:
             raise asyncio.CancelledError
         if self._expired:  # too late, whatever it says
-            self._error = TimeoutError()
+            self._may_pass = _may_pass(tool.policy, TimeoutError())
             return _failed("timeout", f"no answer within its {tool.policy.timeout:g} s")
         return outcome
 
@@ -135,9 +132,7 @@ class Call:
             self._cancels -= 1
 
 
-def _is_retryable(policy: Policy, error: BaseException | None) -> bool:
-    if error is None:  # there is a result, or no try can make the arguments right
-        return False
+def _may_pass(policy: Policy, error: BaseException) -> bool:
     return policy.idempotent or isinstance(error, policy.retryable)
 
 

@@ -303,6 +303,8 @@ async def told(story: Callable[[EventLog], Awaitable[None]]) -> AsyncIterator[Ev
     async def tell() -> None:
         try:
             await story(log)
+        except asyncio.CancelledError:
+            pass  # a task that ends by it keeps it, and by its traceback all that the story had
         finally:
             log.close()
 

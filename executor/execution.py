@@ -73,7 +73,17 @@ class Execution:
         return self._unit.outcomes
 
     async def perform(self, tasks: AsyncIterable[Task]) -> None:
-        """Runs one plan's tasks as they come; returns when all of them have ended."""
+        """Runs one plan's tasks as they come; returns when all of them have ended. Raises PlanError
+        if the plan broke off."""
+        broken_off = await self._performed(tasks)
+        if broken_off is not None:
+            try:
+                raise broken_off
+            finally:
+                del broken_off  # or this frame and the error's traceback would hold each other
+
+    async def _performed(self, tasks: AsyncIterable[Task]) -> PlanError | None:
+        """Returns what broke the plan off."""
         self._performer = asyncio.current_task()
         self._executor.enter(self, self._lane)
         # In a task of its own, for an iterator may take its time to end.
@@ -98,10 +108,10 @@ class Execution:
         finally:
             self._executor.leave(self._lane)
             self._performer = None
+            del reading  # which holds its error, which holds this frame
         if self._fault is not None:
             raise self._fault
-        if broken_off is not None:
-            raise broken_off
+        return broken_off
 
     async def _read(self, tasks: AsyncIterable[Task]) -> PlanError | None:
         """Seals the tasks; returns what broke the plan off."""
@@ -257,6 +267,7 @@ class Execution:
                 call.outcome = outcome = await call.make(self._executor.workers)
             finally:
                 self._calls.discard(call)
+                call.task = None  # if cancelled it holds its error, and that, by frames, the call
                 self._executor.release(self._lane, call.gate)
                 if call.outcome is None:
                     self._executor.advance()

@@ -42,17 +42,18 @@ class PlanParser:
         self.line = 1
         self.column = 1
         self._joined = False
-        self._fault: PlanError | None = None
+        # Of the PlanError, which itself would hold, by its traceback, this parser.
+        self._fault: tuple[str, int, int] | None = None
 
     def feed(self, text: str) -> list[Task | Join]:
         """Takes the next piece of text; returns what it sealed, in order."""
         if self._fault is not None:
-            raise self._fault
+            raise PlanError(*self._fault)
         sealed: list[Task | Join] = []
         try:
             self._scan(text, sealed)
         except PlanError as fault:
-            self._fault = fault
+            self._fault = fault.reason, fault.line, fault.column
             if not sealed:
                 raise
         return sealed
@@ -60,7 +61,7 @@ class PlanParser:
     def close(self) -> list[Task | Join]:
         """Says that the text has ended. Raises PlanError if the plan has not."""
         if self._fault is not None:
-            raise self._fault
+            raise PlanError(*self._fault)
         if self.unsealed.strip():
             raise self._error("the plan ends in the middle of a task")
         if not self._joined:

@@ -37,12 +37,14 @@ class Steps:
                 return end.value
             finally:
                 self._watch.step = None
-            step, sent = self._coroutine.send, None
+                sent = None  # an error would hold, by its traceback, this frame, which holds it
+            step = self._coroutine.send
             try:
                 if waits_for is None:  # for nothing but its turn
                     yield
                 else:
                     yield from self._until_done(waits_for)
+                del waits_for  # which holds its error, too
             except BaseException as error:
                 if self._killed or isinstance(error, GeneratorExit):
                     with contextlib.suppress(RuntimeError):  # it wants to go on

@@ -62,13 +62,15 @@ class Workers:
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
 
-        def hand_over(set_it: Callable[[Any], None], outcome: Any) -> None:
+        def hand_over(
+            future: asyncio.Future[Any], set_it: Callable[[Any], None], outcome: Any
+        ) -> None:
             if future.done():  # nobody waits for a call that was given up
                 self.left_behind -= 1
             else:
                 set_it(outcome)
 
-        def run() -> None:
+        def run(future: asyncio.Future[Any]) -> None:
             try:
                 result = context.run(tool.function, **args)
             except BaseException as error:  # noqa: BLE001  crosses to the loop, where the caller decides
@@ -76,14 +78,20 @@ class Workers:
             else:
                 report = (future.set_result, result)
             if not loop.is_closed():
-                loop.call_soon_threadsafe(hand_over, *report)
+                loop.call_soon_threadsafe(hand_over, future, *report)
+            # An error holds, by its traceback, the frames that it has passed. If they held it, only
+            # the garbage collector would free what the tool had in hand.
+            del future, report
 
-        threading.Thread(target=run, daemon=True, name=f"tool {tool.name}").start()
+        name = f"tool {tool.name}"
+        threading.Thread(target=run, args=[future], daemon=True, name=name).start()
         try:
             result = await future
         except asyncio.CancelledError:
             self.left_behind += future.cancelled()
             raise
+        finally:
+            del future
         return await result if inspect.isawaitable(result) else result
 
 

@@ -72,7 +72,7 @@ class Planner:
                     refused += 1
                     asked = [*messages, *self._asking_again(refusal)]
                     if refused > self._settings.max_rewrites or not await self._has_room(asked):
-                        raise refusal.fault from None
+                        raise
         except (PlanError, EngineError) as error:
             ended_by = error.ended_by if isinstance(error, _EndlessError) else "error"
             self._tell_end(log, ended_by, str(error))
@@ -102,7 +102,7 @@ class Planner:
                         limit = f"the line is longer than {self._settings.line_chars} characters"
                         raise _EndlessError("limit", limit, parser.line, parser.column)
             parser.close()
-        except _EndlessError:
+        except (_EndlessError, _RefusedError):
             raise
         except PlanError as fault:
             if finish_reason == "length":
@@ -132,8 +132,8 @@ class Planner:
         return Sampling(wanted.plan_tokens, grammar.regex, wanted.temperature)
 
     def _asking_again(self, refusal: _RefusedError) -> list[Message]:
-        written = "\n".join(filter(None, [*self._lines(), refusal.line.strip()]))
-        return rewrite_messages(written, refusal.fault.reason, self.next_id)
+        written = "\n".join(filter(None, [*self._lines(), refusal.text.strip()]))
+        return rewrite_messages(written, refusal.reason, self.next_id)
 
     async def _has_room(self, messages: Sequence[Message]) -> bool:
         return await fits(self._model, messages, self._settings.plan_tokens)
@@ -146,8 +146,8 @@ class Planner:
             LineRefused(
                 plan=self._number,
                 task_id=self.next_id,
-                line=refusal.line.strip(),
-                message=refusal.fault.reason,
+                line=refusal.text.strip(),
+                message=refusal.reason,
             )
         )
 
@@ -164,13 +164,12 @@ class _EndlessError(PlanError):
         self.ended_by = ended_by
 
 
-class _RefusedError(Exception):
-    """A line that must be written again, as far as it was read, and its fault."""
+class _RefusedError(PlanError):
+    """A line that must be written again: its `text`, as far as it was read, and its fault."""
 
-    def __init__(self, line: str, fault: PlanError) -> None:
-        super().__init__(str(fault))
-        self.line = line
-        self.fault = fault
+    def __init__(self, text: str, fault: PlanError) -> None:
+        super().__init__(fault.reason, fault.line, fault.column)
+        self.text = text
 
 
 def _is_loop(sealed: Sequence[Task], task: Task) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 
 from executor.events import Usage
@@ -80,7 +81,7 @@ class ScriptedModel:
         due = asyncio.get_running_loop().time()
         for chunk in chunks[:max_tokens]:
             if isinstance(chunk, Exception):
-                raise chunk
+                raise copy(chunk)  # it holds where it has been, and the script may be played again
             due += chunk.wait
             await _until(due)
             yield Delta(chunk.text)
