@@ -39,7 +39,7 @@ class Call:
     outcome: Outcome | None = None
     task: asyncio.Task[None] | None = None
     _steps: Steps | None = None
-    _may_pass: bool = False  # what was wrong with the last try, so that another is worth while
+    _try_again: bool = False  # may help, by what was wrong with the last try
     _expired: bool = False
     _closing: bool = False
     _killing: asyncio.TimerHandle | None = None
@@ -55,14 +55,17 @@ class Call:
         return self._tries(workers) if self.gate.tool.policy.retries else self._try(workers)
 
     async def _tries(self, workers: Workers) -> Outcome:
+        wait = FIRST_WAIT
         try:
-            for tried in range(self.gate.tool.policy.retries):
+            for _ in range(self.gate.tool.policy.retries):
                 outcome = await self._try(workers)
-                if not self._may_pass:
+                if not self._try_again:
                     return outcome
                 spread = random.uniform(0, FIRST_WAIT)  # noqa: S311  it keeps no secret
-                await asyncio.sleep(min(FIRST_WAIT * 2**tried, LONGEST_WAIT) + spread)
+                await asyncio.sleep(wait + spread)
+                wait = min(2 * wait, LONGEST_WAIT)
         except asyncio.CancelledError as error:
+            self._settle()
             if self._closing:
                 raise
             return failed_by(error)  # between two tries, by what one of them has left
@@ -70,7 +73,7 @@ class Call:
 
     async def _try(self, workers: Workers) -> Outcome:
         self.tries += 1
-        self._may_pass, self._expired = False, False
+        self._try_again, self._expired = False, False
         tool = self.gate.tool
         workers.limits.add(self, tool.policy.timeout)
         try:
@@ -86,7 +89,7 @@ class Call:
             outcome = _failed("bad_argument", str(error))
         except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
             # The error itself is not kept: its traceback holds all that the tool had in hand.
-            self._may_pass = _may_pass(tool.policy, error)
+            self._try_again = _may_help(tool.policy, error)
             outcome = failed_by(error)
         finally:
             workers.limits.drop(self, tool.policy.timeout)
@@ -94,7 +97,7 @@ class Call:
         if self._closing:
             raise asyncio.CancelledError
         if self._expired:  # too late, whatever it says
-            self._may_pass = _may_pass(tool.policy, TimeoutError())
+            self._try_again = _may_help(tool.policy, TimeoutError())
             return _failed("timeout", f"no answer within its {tool.policy.timeout:g} s")
         return outcome
 
@@ -125,14 +128,14 @@ class Call:
         if self._killing is not None:
             self._killing.cancel()
             self._killing = None
-        while (
-            self._cancels and self.task is not None
-        ):  # or the next try would think it is cancelled
+        # Or the next try would think it is cancelled.
+        while self._cancels and self.task is not None:
             self.task.uncancel()
             self._cancels -= 1
 
 
-def _may_pass(policy: Policy, error: BaseException) -> bool:
+def _may_help(policy: Policy, error: BaseException) -> bool:
+    """Whether to try again after this."""
     return policy.idempotent or isinstance(error, policy.retryable)
 
 

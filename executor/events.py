@@ -316,5 +316,9 @@ async def told(story: Callable[[EventLog], Awaitable[None]]) -> AsyncIterator[Ev
     finally:
         log.stop()
         await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()  # raises what the story raised
+        log.stop = lambda: None
+        try:
+            if not task.cancelled():
+                task.result()  # raises what the story raised
+        finally:
+            del task  # it holds the error, which holds this frame

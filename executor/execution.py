@@ -100,18 +100,25 @@ class Execution:
             reading.cancel()
             await self._close()
             await asyncio.wait([reading])
-            if self._fault is not None:
-                if self._performer is not None:
-                    self._performer.uncancel()
-                raise self._fault from None
+            if self._fault is not None and self._performer is not None:
+                self._performer.uncancel()
+            self._raise_fault()
             raise
         finally:
             self._executor.leave(self._lane)
             self._performer = None
             del reading  # which holds its error, which holds this frame
-        if self._fault is not None:
-            raise self._fault
+        self._raise_fault()
         return broken_off
+
+    def _raise_fault(self) -> None:
+        """What was wrong with us, if anything was."""
+        fault, self._fault = self._fault, None
+        try:
+            if fault is not None:
+                raise fault from None
+        finally:
+            del fault  # it holds this frame
 
     async def _read(self, tasks: AsyncIterable[Task]) -> PlanError | None:
         """Seals the tasks; returns what broke the plan off."""

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes .venv with everything the project needs; does nothing when all is there.
 #   ./scripts/setup.sh [--dev]     --dev adds what tests and benchmarks need
-# HEADSTART_KIND=gpu or cpu chooses the build of vLLM, which is otherwise found out.
+# HEADSTART_KIND=gpu or cpu chooses the build of vLLM, which is otherwise found out; PYTHON chooses what
+# a new .venv is made with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,4s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,5s/^# \{0,1\}//p' "$0"; }
 extras=""
 case "${1:-}" in
   "") ;;
@@ -41,33 +42,32 @@ for stamp in .venv/.installed-,dev .venv/.installed-"$extras"; do
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
 done
 
-# Distributions build Python with profiles of what programs do, managers of versions often don't:
-# theirs is 1.2 times as fast in what the gateway does. So it comes first, where it is of the version
-# that python3 is.
-version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
-candidates=("/usr/bin/python$version" python3 python3.12 python3.13 python3.11)
-[ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
-python=""
-for candidate in "${candidates[@]}"; do
-  # On a GPU Triton compiles against the headers.
-  if "$candidate" - "$kind" 2>/dev/null <<'CHECK'; then
+fits() { # PYTHON: of a version that works, with venv and, for a GPU, the headers that Triton compiles against
+  "$1" - "$kind" 2>/dev/null <<'CHECK'
 import ensurepip, os, sys, sysconfig
 has_headers = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
 sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and (has_headers or sys.argv[1] == "cpu")))
 CHECK
-    python=$candidate
-    break
-  fi
-done
-if [ -z "$python" ]; then
-  say "needs Python 3.11, 3.12 or 3.13 with venv and, for a GPU, headers; ${PYTHON:-what is here} is not that"
-  fail "on Debian and Ubuntu: apt install python3-venv python3-dev; or set PYTHON to one that is"
-fi
+}
 
-if .venv/bin/python -m pip --version >/dev/null 2>&1; then
+if fits .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; then
   say "bringing .venv up to date, vLLM for the $kind; this takes a few minutes"
 else
+  # Distributions build Python with profiles of what programs do, managers of versions often don't:
+  # theirs is 1.2 times as fast in what the gateway does. So it comes first, where it is of the
+  # version that python3 is.
+  version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
+  candidates=("/usr/bin/python$version" python3 python3.12 python3.13 python3.11)
+  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+  for python in "${candidates[@]}" ""; do
+    [ -z "$python" ] || ! fits "$python" || break
+  done
+  if [ -z "$python" ]; then
+    say "needs Python 3.11, 3.12 or 3.13 with venv and, for a GPU, headers; ${PYTHON:-what is here} is not that"
+    fail "on Debian and Ubuntu: apt install python3-venv python3-dev; or set PYTHON to one that is"
+  fi
   say "making .venv with $("$python" --version) ($python), vLLM for the $kind; this takes a few minutes once"
+  rm -f .venv/bin/python* # links to another one, which may be gone
   "$python" -m venv .venv || fail "can't make .venv"
 fi
 pip=(.venv/bin/python -m pip --disable-pip-version-check -qq)

@@ -140,6 +140,8 @@ class Run:
             raise
         else:
             log.emit(RunFinished(answer=text, stats=log.stats(), usage=self._model.usage))
+        finally:
+            del limit  # it holds the task, which holds a bug's error, which holds this frame
 
     def _end(self, log: EventLog, reason: str, message: str) -> dict[str, Any]:
         """What is said of a run that has no answer."""

@@ -41,7 +41,7 @@ Reply = str | Sequence[Chunk | Exception]
 class ScriptedModel:
     """Each call of `stream` replays the next reply: a text at once, or chunks.
 
-    An exception in a reply's place is raised there. `requests` keeps what was asked last.
+    Of an exception in a reply's place a copy is raised there. `requests` keeps what was asked last.
     """
 
     name = "scripted"

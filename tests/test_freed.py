@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -103,8 +103,19 @@ def is_late_in_thread(x: str) -> str:
     return f"{x} of {load}"
 
 
+@tool
+async def gives(x: str) -> Any:
+    return Load()
+
+
+@tool(retries=3, idempotent=True)
+async def fails_over(x: Any) -> str:
+    raise ValueError("it is not what it is for")
+
+
 TOOLBOX = ToolBox(
     [
+        *(gives, fails_over),
         *(works, fails, fails_anew, fails_twice, waits, is_late, is_deaf),
         *(works_in_thread, fails_in_thread, is_late_in_thread),
     ]
@@ -128,11 +139,14 @@ CASES = {
     **{
         tool.name: Case("run_finished", [plan(f'{tool.name}("a")'), ENDING])
         for tool in TOOLBOX
-        if tool.name != "waits"
+        if tool.name not in ("waits", "fails_over")
     },
     "one of two fails": Case("run_finished", [plan('works("a")', 'fails("$1")'), ENDING]),
     "the reader goes": Case("task_started", [plan('waits("a")')], leaves_at="task_started"),
     "deadline": Case("run_failed", [plan('waits("a")')], Settings(deadline=0.05)),
+    "deadline before the next try": Case(
+        "run_failed", [plan('gives("a")', "fails_over($1)")], Settings(deadline=0.05)
+    ),
     "a line is refused": Case(
         "run_finished", [plan('works("a")', 'nothing("a")'), '2. works("b")\n3. join()\n', ENDING]
     ),
@@ -167,6 +181,16 @@ async def test_what_a_run_had_is_freed_when_it_ends(case: Case) -> None:
     assert last.type == case.ends
     assert [load() for load in Load.made if load() is not None] == []
     assert log() is None
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_what_a_run_had_is_freed_though_it_ends_by_a_bug() -> None:
+    Load.made.clear()
+    try:
+        await _run(Case("", [plan('gives("a")'), [ValueError("a bug of the model's client")]]))
+    except ValueError:  # pytest.raises would keep it, and by its traceback the run
+        assert [load() for load in Load.made if load() is not None] != []
+    assert [load() for load in Load.made if load() is not None] == []
 
 
 async def _run(case: Case) -> tuple[Event, weakref.ref[object]]:

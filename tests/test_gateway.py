@@ -343,10 +343,16 @@ async def test_runs_wait_for_a_place_and_no_more_than_may_wait(tmp_path: Path) -
                 refused = await client.send("POST", path, **content)
                 assert (await problem(refused))[:2] == (429, "too-many-runs")
         assert int(refused.headers["Retry-After"]) > 0
+        assert "Content-Security-Policy" in refused.headers
+        assert (await client.send("POST", "/v1/tools")).status == 405
         waiting = second.headers["Location"]
         assert (await (await client.get(waiting)).json())["status"] == "queued"
         await client.delete(first.headers["Location"])
         assert (await until(client, waiting, "plan_started"))["status"] == "running"
+        await client.post("/v1/runs", asked, **STREAM)
+        client.gateway.is_draining = True  # which says more than that there is no room
+        refused = await client.post("/v1/runs", asked)
+        assert (await problem(refused))[:2] == (503, "shutting-down")
 
 
 async def test_a_place_is_kept_while_a_request_is_weighed(
@@ -377,7 +383,7 @@ async def test_who_finds_no_room_is_told_before_a_crowd_is_served(tmp_path: Path
 
     async def ask(runs: Runs) -> None:
         try:
-            async with runs.room():
+            async with runs.room(""):
                 told.append("go on")
                 if len(told) == many:
                     all_told.set()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,13 +141,50 @@ async def test_no_key_is_looked_at_where_there_is_no_room(tmp_path: Path) -> Non
         assert (await client.get("/v1/runs")).status == 401
 
 
+async def test_a_keys_limit_holds_while_its_requests_are_weighed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could take all places with what takes long to weigh."""
+    is_weighed, may_end = asyncio.Event(), asyncio.Event()
+
+    async def weigh(*_: object) -> None:
+        is_weighed.set()
+        await may_end.wait()
+
+    one, free = a_key(tmp_path, "one", max_runs=1), a_key(tmp_path, "free")
+    async with gateway(tmp_path, settings=Settings(max_runs=2, max_waiting=0)) as client:
+        monkeypatch.setattr(client.gateway, "guard", SimpleNamespace(form=weigh))
+        asked = {**ASKED, "answer_schema": {"type": "object"}}
+        first = asyncio.create_task(client.post("/v1/runs", asked, **one))
+        await is_weighed.wait()
+        for _ in range(2):
+            told = await problem(await client.post("/v1/runs", asked, **one))
+            assert told == (
+                429,
+                "too-many-runs",
+                "the key one may have 1 runs at once, and has them",
+            )
+        assert (await client.post("/v1/runs", ASKED, **free)).status == 200
+        may_end.set()
+        assert (await first).status == 200
+
+
+def test_a_start_that_fails_is_none() -> None:
+    key = Key(name="a", hash="0" * 64, runs_per_minute=1, created=datetime.now(UTC))
+    caller = Caller(key)
+    with suppress(Problem), caller.starts(0.0):
+        raise Problem("invalid-request", "it has no question")
+    caller.check_start(int, 1.0)
+
+
 def test_a_key_begins_so_many_runs_a_minute() -> None:
     key = Key(name="a", hash="0" * 64, runs_per_minute=2, created=datetime.now(UTC))
     caller = Caller(key)
     for now, waits in [(0.0, None), (10.0, None), (20.0, 41), (60.0, None), (61.0, 10)]:
         if waits is None:
             caller.check_start(int, now)
-            caller.note_start(now)
+            with caller.starts(now):
+                pass
         else:
             with pytest.raises(Problem) as refused:
                 caller.check_start(int, now)

@@ -18,6 +18,7 @@ log = logging.getLogger("headstart.gateway")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+ASKING = ("/v1/runs", "/v1/chat/completions")  # where a POST asks for a run
 _TYPES = {404: "not-found", 405: "method-not-allowed"}  # of what aiohttp itself refuses
 
 
@@ -53,9 +54,9 @@ async def know_caller(request: web.Request, handler: Handler) -> web.StreamRespo
 async def shed_load(
     gateway: Gateway, answer: Answer, request: web.BaseRequest
 ) -> web.StreamResponse:
-    """What is posted asks for a run. Where there is no room for one, that is said before anything
-    else is done."""
-    if request.method == "POST":
+    """Where there is no room for a run, that is said before anything else is done for it."""
+    if request.method == "POST" and request.path in ASKING:
+        gateway.check_ready()
         gateway.runs.check_room()
     return await answer(request)
 
@@ -84,5 +85,6 @@ async def tell_problems(
 def tell(
     gateway: Gateway, problem: Problem, headers: Mapping[str, str] | None = None
 ) -> web.Response:
+    """A problem as the answer, which may not pass the application any more."""
     gateway.metrics.problem(problem.type).inc()
-    return problem.response(headers)
+    return problem.response({**page.HEADERS, **(headers or {})})

@@ -108,7 +108,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     gateway.check_start(request[CALLER])  # a refusal costs least before anything is read
     sent = await body(request)
-    async with gateway.runs.room():
+    async with gateway.room(request[CALLER]):
         wanted = parse(sent, ChatRequest)
         if wanted.messages[-1].role != "user":
             raise Problem("invalid-request", "messages: the last one must be the user's")

@@ -9,7 +9,6 @@ from typing import Any
 
 from aiohttp import web
 
-from serving.gateway.page import HEADERS
 from serving.gateway.problems import Problem
 
 log = logging.getLogger("headstart.gateway")
@@ -98,6 +97,5 @@ class Connection(web.RequestHandler):
             super().handle_error(request, status, exc, message)  # to the log
             problem = Problem("internal", "the gateway's log has the details")
         response = self._among.tell(problem)
-        response.headers.update(HEADERS)  # no application does it, for there is no request
         response.force_close()
         return response

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ class Gateway:
     async def start(
         self, wanted: RunRequest, caller: Caller, earlier: Sequence[Message] = ()
     ) -> LiveRun:
-        """Begins a run, for which there must be room. Raises Problem, before any work, for one that
+        """Begins a run, for which there is `room`. Raises Problem, before any work, for one that
         can't be.
 
         `earlier` is what was said in the chat that the question ends.
@@ -102,8 +103,7 @@ class Gateway:
             metadata=wanted.metadata,
             created_at=datetime.now(UTC),
         )
-        self.check_start(caller)  # once more: others have begun, or the end has, since
-        caller.note_start(asyncio.get_running_loop().time())
+        self.check_ready()  # once more: the end may have begun since
         watching = watched(run.id, self.metrics, self.traces)
         return self.runs.start(told(run.tell), record, caller.name, watching)
 
@@ -112,6 +112,15 @@ class Gateway:
         self.check_ready()
         now = asyncio.get_running_loop().time()
         caller.check_start(lambda: self.runs.count(caller.name), now)
+
+    @asynccontextmanager
+    async def room(self, caller: Caller) -> AsyncIterator[None]:
+        """Keeps a place for a run of his that may be started within. Raises Problem if he has none,
+        or nobody has."""
+        self.check_start(caller)
+        with caller.starts(asyncio.get_running_loop().time()):
+            async with self.runs.room(caller.name):
+                yield
 
     async def _form(self, schema: Schema | None) -> AnswerForm | None:
         return None if schema is None else await self.guard.form(schema, self.settings.backend)

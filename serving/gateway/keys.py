@@ -12,7 +12,8 @@ import logging
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -90,10 +91,19 @@ class Caller:
                 detail = f"the key {self.name} may begin {rate} runs a minute, and has done so"
                 raise Problem("too-many-runs", detail, retry_after=wait)
 
-    def note_start(self, now: float) -> None:
-        """A run begins."""
-        if self.key is not None and self.key.runs_per_minute is not None:
-            self._starts.append(now)
+    @contextmanager
+    def starts(self, now: float) -> Iterator[None]:
+        """A run begins within, or it is an exception that keeps it from that."""
+        if self.key is None or self.key.runs_per_minute is None:
+            yield
+            return
+        self._starts.append(now)
+        try:
+            yield
+        except BaseException:
+            with suppress(ValueError):  # it was a minute ago, and is forgotten
+                self._starts.remove(now)
+            raise
 
 
 ANYONE = Caller()

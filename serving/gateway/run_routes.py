@@ -36,7 +36,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     gateway.check_start(request[CALLER])  # a refusal costs least before anything is read
     sent = await body(request)
-    async with gateway.runs.room():
+    async with gateway.room(request[CALLER]):
         wanted = parse(sent, RunRequest)
         live = await gateway.start(wanted, request[CALLER])
     headers = {"Location": f"/v1/runs/{live.run.id}"}

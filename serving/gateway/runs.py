@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -34,7 +35,7 @@ log = logging.getLogger("headstart.runs")
 
 KEEP_SECONDS = 5.0  # for the history to keep the last words of runs
 FAULT = "a fault of the gateway ended it"
-STARTS_PER_TURN = 4  # of the event loop
+STARTS_PER_TURN = 4  # of the event loop, at most
 RETRY_SECONDS = 5  # after which a run that was refused may be asked for again
 
 Answering = AbstractAsyncContextManager[EventLog]
@@ -120,7 +121,7 @@ class Runs:
     def __init__(self, history: History, *, running: int, waiting: int) -> None:
         self.places = asyncio.Semaphore(running)
         self._most = running + waiting
-        self._asked = 0  # places that are kept for runs that have not begun
+        self._asked: Counter[str] = Counter()  # places kept for runs that have not begun, by owner
         self._turns = asyncio.Semaphore(STARTS_PER_TURN)
         self._history = history
         self._live: dict[str, LiveRun] = {}
@@ -132,8 +133,8 @@ class Runs:
         return list(self._live.values())
 
     def count(self, owner: str) -> int:
-        """How many of this owner's runs have not ended."""
-        return sum(live.owner == owner for live in self._live.values())
+        """How many of this owner's runs have not ended, or are about to begin."""
+        return self._asked[owner] + sum(live.owner == owner for live in self._live.values())
 
     def check_history(self) -> None:
         """Raises Problem if nothing can be kept at present."""
@@ -142,25 +143,25 @@ class Runs:
 
     def check_room(self) -> None:
         """Raises Problem if too many runs wait already."""
-        if len(self._tasks) + self._asked >= self._most:
+        if len(self._tasks) + self._asked.total() >= self._most:
             detail = f"{self._most} runs go on or wait; try again later"
             raise Problem("too-many-runs", detail, retry_after=RETRY_SECONDS)
 
     @asynccontextmanager
-    async def room(self) -> AsyncIterator[None]:
+    async def room(self, owner: str) -> AsyncIterator[None]:
         """Keeps a place for a run that may be started within. Raises Problem if there is none.
 
         Of a crowd that comes at once, those who find no place are told so before much is done for
         the others: only a few of these go on in each turn of the event loop.
         """
         self.check_room()
-        self._asked += 1
+        self._asked[owner] += 1
         try:
             await self._turns.acquire()
             asyncio.get_running_loop().call_soon(self._turns.release)
             yield
         finally:
-            self._asked -= 1
+            self._asked[owner] -= 1
 
     def start(self, answering: Answering, run: Run, owner: str, watching: Watching) -> LiveRun:
         """Begins a run, for which there must be `room`; it goes on until it ends, or is cancelled,
