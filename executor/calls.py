@@ -39,7 +39,7 @@ class Call:
     outcome: Outcome | None = None
     task: asyncio.Task[None] | None = None
     _steps: Steps | None = None
-    _try_again: bool = False  # may help, by what was wrong with the last try
+    _retryable: bool = False  # what was wrong with the last try, if anything was
     _expired: bool = False
     _closing: bool = False
     _killing: asyncio.TimerHandle | None = None
@@ -59,7 +59,7 @@ class Call:
         try:
             for _ in range(self.gate.tool.policy.retries):
                 outcome = await self._try(workers)
-                if not self._try_again:
+                if not self._retryable:
                     return outcome
                 spread = random.uniform(0, FIRST_WAIT)  # noqa: S311  it keeps no secret
                 await asyncio.sleep(wait + spread)
@@ -73,7 +73,7 @@ class Call:
 
     async def _try(self, workers: Workers) -> Outcome:
         self.tries += 1
-        self._try_again, self._expired = False, False
+        self._retryable, self._expired = False, False
         tool = self.gate.tool
         workers.limits.add(self, tool.policy.timeout)
         try:
@@ -89,7 +89,7 @@ class Call:
             outcome = _failed("bad_argument", str(error))
         except BaseException as error:  # noqa: BLE001  a tool's fault is an observation
             # The error itself is not kept: its traceback holds all that the tool had in hand.
-            self._try_again = _may_help(tool.policy, error)
+            self._retryable = _is_retryable(tool.policy, error)
             outcome = failed_by(error)
         finally:
             workers.limits.drop(self, tool.policy.timeout)
@@ -97,7 +97,7 @@ class Call:
         if self._closing:
             raise asyncio.CancelledError
         if self._expired:  # too late, whatever it says
-            self._try_again = _may_help(tool.policy, TimeoutError())
+            self._retryable = _is_retryable(tool.policy, TimeoutError())
             return _failed("timeout", f"no answer within its {tool.policy.timeout:g} s")
         return outcome
 
@@ -134,8 +134,7 @@ class Call:
             self._cancels -= 1
 
 
-def _may_help(policy: Policy, error: BaseException) -> bool:
-    """Whether to try again after this."""
+def _is_retryable(policy: Policy, error: BaseException) -> bool:
     return policy.idempotent or isinstance(error, policy.retryable)
 
 

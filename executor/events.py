@@ -316,7 +316,7 @@ async def told(story: Callable[[EventLog], Awaitable[None]]) -> AsyncIterator[Ev
     finally:
         log.stop()
         await asyncio.wait([task])
-        log.stop = lambda: None
+        log.stop = lambda: None  # there is nothing to stop, and it held the task
         try:
             if not task.cancelled():
                 task.result()  # raises what the story raised

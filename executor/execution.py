@@ -75,15 +75,15 @@ class Execution:
     async def perform(self, tasks: AsyncIterable[Task]) -> None:
         """Runs one plan's tasks as they come; returns when all of them have ended. Raises PlanError
         if the plan broke off."""
-        broken_off = await self._performed(tasks)
+        broken_off = await self._run_tasks(tasks)
         if broken_off is not None:
             try:
                 raise broken_off
             finally:
                 del broken_off  # or this frame and the error's traceback would hold each other
 
-    async def _performed(self, tasks: AsyncIterable[Task]) -> PlanError | None:
-        """Returns what broke the plan off."""
+    async def _run_tasks(self, tasks: AsyncIterable[Task]) -> PlanError | None:
+        """Returns, when all have ended, what broke the plan off."""
         self._performer = asyncio.current_task()
         self._executor.enter(self, self._lane)
         # In a task of its own, for an iterator may take its time to end.
@@ -112,7 +112,7 @@ class Execution:
         return broken_off
 
     def _raise_fault(self) -> None:
-        """What was wrong with us, if anything was."""
+        """Raises what was wrong with us, if anything was."""
         fault, self._fault = self._fault, None
         try:
             if fault is not None:

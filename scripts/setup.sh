@@ -59,8 +59,12 @@ else
   version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
   candidates=("/usr/bin/python$version" python3 python3.12 python3.13 python3.11)
   [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
-  for python in "${candidates[@]}" ""; do
-    [ -z "$python" ] || ! fits "$python" || break
+  python=""
+  for candidate in "${candidates[@]}"; do
+    if fits "$candidate"; then
+      python=$candidate
+      break
+    fi
   done
   if [ -z "$python" ]; then
     say "needs Python 3.11, 3.12 or 3.13 with venv and, for a GPU, headers; ${PYTHON:-what is here} is not that"

@@ -16,6 +16,7 @@ from aiohttp import web
 from contract import Contract
 
 from executor.builtin import TOOLBOX
+from executor.errors import UsageError
 from executor.executor import Executor
 from executor.tools import ToolBox
 from serving.engine import Engine
@@ -68,6 +69,21 @@ class Client:
     @property
     def contract(self) -> Contract:
         return Contract.of(self.app[openapi.DOCUMENT])
+
+
+class SlowGuard:
+    """Weighs a schema for as long as the test wants; refuses it with `refusal`, if there is one."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self.refusal = refusal
+        self.is_asked = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def form(self, *_: object) -> None:
+        self.is_asked.set()
+        await self.may_end.wait()
+        if self.refusal:
+            raise UsageError(self.refusal)
 
 
 def quick_model() -> SteadyModel:

@@ -190,6 +190,8 @@ async def test_what_a_run_had_is_freed_though_it_ends_by_a_bug() -> None:
         await _run(Case("", [plan('gives("a")'), [ValueError("a bug of the model's client")]]))
     except ValueError:  # pytest.raises would keep it, and by its traceback the run
         assert [load() for load in Load.made if load() is not None] != []
+    else:
+        pytest.fail("the bug is told to nobody")
     assert [load() for load in Load.made if load() is not None] == []
 
 

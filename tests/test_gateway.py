@@ -8,14 +8,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
-from gateways import ENDING, PLAN, Client, gateway, quick_model
+from gateways import ENDING, PLAN, Client, SlowGuard, gateway, quick_model
 
-from executor.errors import EngineError, UsageError
+from executor.errors import EngineError
 from executor.tools import ToolBox, tool
 from planner_prompts.messages import Message
 from serving.gateway.database import KeptEvent
@@ -358,22 +357,15 @@ async def test_runs_wait_for_a_place_and_no_more_than_may_wait(tmp_path: Path) -
 async def test_a_place_is_kept_while_a_request_is_weighed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_weighed, may_end = asyncio.Event(), asyncio.Event()
-
-    async def weigh(*_: object) -> None:
-        is_weighed.set()
-        await may_end.wait()
-        raise UsageError("that is no schema")
-
-    settings = Settings(max_runs=1, max_waiting=0)
-    async with gateway(tmp_path, settings=settings) as client:
-        monkeypatch.setattr(client.gateway, "guard", SimpleNamespace(form=weigh))
+    guard = SlowGuard(refusal="that is no schema")
+    async with gateway(tmp_path, settings=Settings(max_runs=1, max_waiting=0)) as client:
+        monkeypatch.setattr(client.gateway, "guard", guard)
         asked = {"question": "?", "answer_schema": {"type": "object"}}
         first = asyncio.create_task(client.post("/v1/runs", asked))
-        await is_weighed.wait()
+        await guard.is_asked.wait()
         refused = await client.post("/v1/runs", {"question": "?"})
         assert (await problem(refused))[:2] == (429, "too-many-runs")
-        may_end.set()
+        guard.may_end.set()
         assert (await problem(await first))[:2] == (422, "invalid-request")
         assert (await client.post("/v1/runs", {"question": "?"})).status == 200
 

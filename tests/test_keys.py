@@ -9,11 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gateways import ENDING, gateway
+from gateways import ENDING, SlowGuard, gateway
 from test_cli import headstart
 from test_gateway import FOREVER, STREAM, all_events, problem
 
@@ -145,18 +144,13 @@ async def test_a_keys_limit_holds_while_its_requests_are_weighed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It could take all places with what takes long to weigh."""
-    is_weighed, may_end = asyncio.Event(), asyncio.Event()
-
-    async def weigh(*_: object) -> None:
-        is_weighed.set()
-        await may_end.wait()
-
+    guard = SlowGuard()
     one, free = a_key(tmp_path, "one", max_runs=1), a_key(tmp_path, "free")
     async with gateway(tmp_path, settings=Settings(max_runs=2, max_waiting=0)) as client:
-        monkeypatch.setattr(client.gateway, "guard", SimpleNamespace(form=weigh))
+        monkeypatch.setattr(client.gateway, "guard", guard)
         asked = {**ASKED, "answer_schema": {"type": "object"}}
         first = asyncio.create_task(client.post("/v1/runs", asked, **one))
-        await is_weighed.wait()
+        await guard.is_asked.wait()
         for _ in range(2):
             told = await problem(await client.post("/v1/runs", asked, **one))
             assert told == (
@@ -165,7 +159,7 @@ async def test_a_keys_limit_holds_while_its_requests_are_weighed(
                 "the key one may have 1 runs at once, and has them",
             )
         assert (await client.post("/v1/runs", ASKED, **free)).status == 200
-        may_end.set()
+        guard.may_end.set()
         assert (await first).status == 200
 
 

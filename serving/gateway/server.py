@@ -137,8 +137,8 @@ async def listening(gateway: Gateway, listener: socket.socket) -> AsyncIterator[
 def tune_interpreter() -> None:
     """What is there by now stays, and is looked at as garbage no more; what comes, so seldom that a
     burst of requests, of a hundred objects each, is not held up by it: a busy gateway has an eighth
-    of its time back. And threads have their turn after one millisecond,
-    not five: one that keeps a batch of events asks for it eight times."""
+    of its time back. And threads have their turn after one millisecond, not five: one that keeps a
+    batch of events asks for it eight times."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
